@@ -1,0 +1,66 @@
+"""Every way the loader can end, each with its own exit code.
+
+Logic raises these; only `cli.py` turns one into a line on stderr and an exit code. A message says what is
+wrong, with what, and how to mend it. No message may hold a secret.
+"""
+
+from enum import IntEnum
+from typing import ClassVar
+
+
+class ExitCode(IntEnum):
+    """What the shell sees. 1 is left to Python: a crash, which is a defect of ours."""
+
+    DONE = 0
+    USAGE = 2
+    CONFIGURATION = 3
+    REFUSED = 4
+    UNKNOWN_OUTCOME = 5
+    GUARD = 6
+
+
+class LoaderError(Exception):
+    """Base of all errors that a user can meet."""
+
+    exit_code: ClassVar[ExitCode]
+
+
+class UsageError(LoaderError):
+    """What was asked for makes no sense: a window in the future, a start after its end."""
+
+    exit_code = ExitCode.USAGE
+
+
+class ConfigurationError(LoaderError):
+    """Profile, target, view, database, file or credentials are not there or not right."""
+
+    exit_code = ExitCode.CONFIGURATION
+
+
+class RejectedError(LoaderError):
+    """CloudZero answered and will not take it: 400, 403, 404, 413. Trying again gives the same answer."""
+
+    exit_code = ExitCode.REFUSED
+
+
+class UnknownOutcomeError(LoaderError):
+    """No answer came, or none that can be read: the drop may or may not have been stored."""
+
+    exit_code = ExitCode.UNKNOWN_OUTCOME
+
+
+class RetryableError(UnknownOutcomeError):
+    """CloudZero answered 408, 429 or 5xx: a next try is right, but needs a new idempotency key.
+
+    `retry_after` is what the answer's `Retry-After` header asks for, in seconds, or None.
+    """
+
+    def __init__(self, message: str, retry_after: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class GuardError(LoaderError):
+    """Stopped before harm was done: an hour that is not complete, models that were not built since."""
+
+    exit_code = ExitCode.GUARD

@@ -1,0 +1,3 @@
+{% macro cbf_column(name) -%}
+    {{ adapter.quote(name) }}
+{%- endmacro %}

@@ -1,0 +1,36 @@
+{# tag:<key> and metadata:<key> of var line_dimensions. The tag key is <key> itself, unless a built-in tag or
+   another dimension has that key already: then it is the dimension's whole name, such as metadata:env. #}
+{% macro custom_dimensions(chosen) %}
+    {%- set taken = [
+        'provider', 'model', 'team_id', 'team_alias', 'user_id', 'user_email', 'api_key', 'api_key_alias', 'end_user',
+        'organization_id', 'organization_alias', 'project_id', 'project_alias', 'model_group', 'call_type', 'agent_id',
+        'prompt_tokens', 'completion_tokens',
+    ] -%}
+    {%- set columns = [] -%}
+    {%- set dimensions = [] -%}
+    {%- for origin in ['tag', 'metadata'] -%}
+        {%- for name in chosen | unique(case_sensitive=true) | sort(case_sensitive=true) if name.startswith(origin ~ ':') -%}
+            {%- set key = name[(origin | length) + 1:] -%}
+            {%- if not modules.re.match('^[A-Za-z0-9_.:/=+@-]{1,50}$', key) -%}
+                {{ exceptions.raise_compiler_error(
+                    "var line_dimensions: the key of '" ~ name ~ "' must have 1 to 50 characters out of letters, digits "
+                    ~ "and _ . : / = + - @, as CloudZero's tag keys do"
+                ) }}
+            {%- endif -%}
+            {%- set column = origin ~ '__' ~ modules.re.sub('[^a-z0-9]', '_', key.lower()) -%}
+            {%- if column in columns -%}
+                {{ exceptions.raise_compiler_error(
+                    "var line_dimensions: '" ~ name ~ "' and another key would share the column " ~ column ~ "; keep one of them"
+                ) }}
+            {%- endif -%}
+            {%- set tag = name if key in taken else key -%}
+            {%- do columns.append(column) -%}
+            {%- do taken.append(tag) -%}
+            {%- do dimensions.append({
+                'name': name, 'column': column, 'tag': tag, 'id_key': column, 'is_chosen': true, 'is_custom': true,
+                'source': request_tag_value('request_tags', key) if origin == 'tag' else json_text('spend_logs_metadata', key),
+            }) -%}
+        {%- endfor -%}
+    {%- endfor -%}
+    {{ return(dimensions) }}
+{% endmacro %}

@@ -1,0 +1,14 @@
+{# Vars include_providers and exclude_providers as a condition. Leaving a provider out is for a bill that CloudZero
+   gets from another connection already. #}
+{% macro is_sent_provider(column) -%}
+    {%- for name, wanted in [('include_providers', true), ('exclude_providers', false)] -%}
+        {%- if var(name) is string -%}
+            {{ exceptions.raise_compiler_error("var " ~ name ~ " must be a list of CZRN providers, such as [openai, aws]; it is: " ~ var(name)) }}
+        {%- endif -%}
+    {%- endfor -%}
+    {%- set included = var('include_providers') | map('lower') | map('replace', "'", "''") | join("', '") -%}
+    {%- set excluded = var('exclude_providers') | map('lower') | map('replace', "'", "''") | join("', '") -%}
+    true
+    {%- if included %} and {{ column }} in ('{{ included }}'){% endif -%}
+    {%- if excluded %} and {{ column }} not in ('{{ excluded }}'){% endif -%}
+{%- endmacro %}

@@ -1,0 +1,3 @@
+{% macro usd_type() -%}
+    decimal(38, 18)
+{%- endmacro %}

@@ -1,0 +1,17 @@
+-- One row: when the run of dbt began that last summed usage. Hours that ended before it are complete.
+{{ config(materialized='table') }}
+
+with
+
+-- Stands here so that dbt builds this after the hours; a run that failed to sum them leaves this row as it was.
+usage_hours as (
+    select * from {{ ref('int_usage__hourly') }}
+    where false
+),
+
+final as (
+    select cast({{ sql_text(run_started_at.strftime('%Y-%m-%d %H:%M:%S')) }} as timestamp) as built_at
+    where not exists (select 1 from usage_hours)
+)
+
+select * from final

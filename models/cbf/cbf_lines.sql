@@ -1,0 +1,47 @@
+-- One row per UTC hour and resource: what CloudZero gets, in the names of its Common Bill Format.
+-- A tag is a function of resource/id, because CloudZero keeps one value for each resource and tag.
+{{ config(contract={'enforced': true}, pre_hook="{{ declare_custom_dimensions() }}") }}
+
+with
+
+usage_hours as (
+    select * from {{ ref('int_usage__hourly') }}
+    where {{ is_sent_provider('provider') }}
+),
+
+owned as (
+    select
+        *,
+        coalesce(team_id, user_id) as owner_id,
+        {{ czrn_component('coalesce(team_id, user_id)') }} as owner_component
+    from usage_hours
+),
+
+identified as (
+    select
+        *,
+        {{ czrn_owner('owner_id', 'owner_component') }} as owner_part,
+        {{ cloud_local_id() }} as local_id
+    from owned
+),
+
+final as (
+    select
+        cast('Usage' as {{ dbt.type_string() }}) as {{ cbf_column('lineitem/type') }},
+        cloud_provider as {{ cbf_column('lineitem/cloud_provider') }},
+        usage_hour as {{ cbf_column('time/usage_start') }},
+        cost_usd as {{ cbf_column('cost/cost') }},
+        total_tokens as {{ cbf_column('usage/amount') }},
+        cast('tokens' as {{ dbt.type_string() }}) as {{ cbf_column('usage/units') }},
+        {{ czrn('provider', 'owner_part', 'local_id') }} as {{ cbf_column('resource/id') }},
+        cast('litellm' as {{ dbt.type_string() }}) as {{ cbf_column('resource/service') }},
+        owner_part as {{ cbf_column('resource/account') }},
+        cast('cross-region' as {{ dbt.type_string() }}) as {{ cbf_column('resource/region') }},
+        cast('llm-usage' as {{ dbt.type_string() }}) as {{ cbf_column('resource/usage_family') }}
+        {%- for tag, value in resource_tags().items() %},
+        {{ value }} as {{ cbf_column('resource/tag:' ~ tag) }}
+        {%- endfor %}
+    from identified
+)
+
+select * from final

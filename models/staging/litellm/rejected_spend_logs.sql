@@ -1,0 +1,25 @@
+-- One row per request that cannot be placed in an hour or summed, with its money and the reason.
+-- Together with int_usage__hourly it holds every cent of staging.
+with
+
+spend_logs as (
+    select * from {{ ref('stg_litellm__spend_logs') }}
+),
+
+final as (
+    select
+        request_id,
+        rejection_reason,
+        started_at,
+        team_id,
+        user_id,
+        model,
+        custom_llm_provider,
+        status,
+        cast(spend as {{ dbt.type_string() }}) as spend,
+        cost_usd
+    from spend_logs
+    where rejection_reason is not null
+)
+
+select * from final

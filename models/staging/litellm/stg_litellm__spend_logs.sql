@@ -1,0 +1,88 @@
+-- One row per request: a request_id that is repeated counts once, with its latest version.
+-- No request is left out: one that cannot be placed keeps its money and says why in rejection_reason.
+with
+
+spend_logs as (
+    select * from {{ ref('base_litellm__spend_logs') }}
+),
+
+-- The order names every column that bears money or time, so that the choice is the same on every engine.
+versions as (
+    select
+        *,
+        row_number() over (
+            partition by {{ request_key() | join(', ') }}
+            order by updated_at desc nulls last, ended_at desc nulls last, spend desc nulls last, started_at desc nulls last
+        ) as version_number
+    from spend_logs
+),
+
+requests as (
+    select
+        *,
+        coalesce(prompt_tokens, 0) as prompt_tokens_or_zero,
+        coalesce(completion_tokens, 0) as completion_tokens_or_zero,
+        coalesce(total_tokens, coalesce(prompt_tokens, 0) + coalesce(completion_tokens, 0)) as total_tokens_or_sum
+    from versions
+    -- Without an id there is nothing to say that two rows are the same request.
+    where version_number = 1 or {{ blank_to_null('request_id') }} is null
+),
+
+-- NaN is greater than every number here, so a comparison finds it together with infinity.
+judged as (
+    select
+        *,
+        case
+            when started_at is null then 'no_start_time'
+            when not abs(coalesce(spend, 0)) < 1e15 then 'spend_not_a_number'
+            when
+                not (abs(prompt_tokens_or_zero) < 1e15 and abs(completion_tokens_or_zero) < 1e15 and abs(total_tokens_or_sum) < 1e15)
+                then 'tokens_not_a_number'
+            when prompt_tokens_or_zero < 0 or completion_tokens_or_zero < 0 or total_tokens_or_sum < 0 then 'negative_tokens'
+        end as rejection_reason
+    from requests
+),
+
+final as (
+    select
+        {{ blank_to_null('request_id') }} as request_id,
+        {{ blank_to_null('call_type') }} as call_type,
+        {{ blank_to_null('status') }} as status,
+
+        started_at,
+        ended_at,
+        landed_at,
+        {{ dbt.date_trunc('hour', 'started_at') }} as usage_hour,
+
+        {{ blank_to_null('team_id') }} as team_id,
+        {{ blank_to_null('user_id') }} as user_id,
+        {{ blank_to_null('api_key') }} as api_key,
+        {{ blank_to_null('organization_id') }} as organization_id,
+        {{ blank_to_null('project_id') }} as project_id,
+        {{ blank_to_null('end_user') }} as end_user,
+        {{ blank_to_null('agent_id') }} as agent_id,
+
+        {{ blank_to_null('model') }} as model,
+        {{ blank_to_null('model_group') }} as model_group,
+        {{ blank_to_null('custom_llm_provider') }} as custom_llm_provider,
+
+        {{ blank_to_null('team_alias') }} as team_alias,
+        {{ blank_to_null('user_email') }} as user_email,
+        {{ blank_to_null('api_key_alias') }} as api_key_alias,
+        {{ blank_to_null('organization_alias') }} as organization_alias,
+        {{ blank_to_null('project_alias') }} as project_alias,
+        request_tags,
+        spend_logs_metadata,
+
+        spend,
+        case when abs(coalesce(spend, 0)) < 1e15 then {{ exact_usd('coalesce(spend, 0)') }} end as cost_usd,
+        case when abs(prompt_tokens_or_zero) < 1e15 then cast(prompt_tokens_or_zero as {{ dbt.type_bigint() }}) end as prompt_tokens,
+        case when abs(completion_tokens_or_zero) < 1e15 then cast(completion_tokens_or_zero as {{ dbt.type_bigint() }}) end
+            as completion_tokens,
+        case when abs(total_tokens_or_sum) < 1e15 then cast(total_tokens_or_sum as {{ dbt.type_bigint() }}) end as total_tokens,
+
+        rejection_reason
+    from judged
+)
+
+select * from final

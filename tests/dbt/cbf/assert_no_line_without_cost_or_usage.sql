@@ -1,0 +1,5 @@
+-- A line without cost and without tokens says nothing and uses up the month's rows. Prompt or completion tokens
+-- count as usage even where LiteLLM gives no total.
+select *
+from {{ ref('int_usage__hourly') }}
+where cost_usd = 0 and total_tokens = 0 and prompt_tokens = 0 and completion_tokens = 0

@@ -1,0 +1,7 @@
+{% test whole_hour(model, column_name) %}
+-- A time that is not the start of an hour would be put into an hour of CloudZero's choosing.
+{%- set column = adapter.quote(column_name) if '"' not in column_name else column_name %}
+select {{ column }}
+from {{ model }}
+where {{ column }} <> {{ dbt.date_trunc('hour', column) }}
+{% endtest %}
