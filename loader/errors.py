@@ -50,14 +50,16 @@ class UnknownOutcomeError(LoaderError):
 
 
 class RetryableError(UnknownOutcomeError):
-    """CloudZero answered 408, 429 or 5xx: a next try is right, but needs a new idempotency key.
+    """CloudZero answered, but not with a certain outcome: a next try is right, and needs a new idempotency key.
 
-    `retry_after` is what the answer's `Retry-After` header asks for, in seconds, or None.
+    `did_nothing` when the answer says that nothing was stored (429); a 5xx does not say that. `retry_after` is what
+    its `Retry-After` header asks for, in seconds, or None.
     """
 
-    def __init__(self, message: str, retry_after: float | None = None) -> None:
+    def __init__(self, message: str, retry_after: float | None = None, did_nothing: bool = False) -> None:
         super().__init__(message)
         self.retry_after = retry_after
+        self.did_nothing = did_nothing
 
 
 class GuardError(LoaderError):

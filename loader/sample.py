@@ -212,9 +212,9 @@ def _keys(seed: int) -> list[tuple[int, dict[str, str | None]]]:
         teams.append(team)
     firsts, lasts = _FIRST.split(), _LAST.split()
     for number in range(_USERS):
-        # Every first name meets another last name in each round, so no two people are called the same.
-        round_, place = divmod(number, len(firsts))
-        first, last = firsts[place], lasts[(7 * place + 3 * round_) % len(lasts)]
+        # Every first name meets another last name in each turn, so no two people are called the same.
+        turn, place = divmod(number, len(firsts))
+        first, last = firsts[place], lasts[(7 * place + 3 * turn) % len(lasts)]
         email = f"{first}.{last}@example.com"
         person: dict[str, str | None] = {
             "user_id": (email, uuid(f"user:{number}"), f"{first}_{last}")[number % 3],

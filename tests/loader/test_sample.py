@@ -159,7 +159,7 @@ def test_a_folder_that_is_a_file_is_refused(place: str, tmp_path: Path) -> None:
     assert (tmp_path / "taken").read_text() == "mine"
 
 
-@pytest.mark.parametrize("kind", FORMATS)
+@pytest.mark.parametrize("kind", ["jsonl", "parquet"])
 def test_a_disk_that_fails_while_writing_is_told_in_one_line(
     kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -298,6 +298,18 @@ def test_a_row_depends_on_seed_and_number_alone_and_rows_are_in_order(rows: list
         for number in range(ROWS)
     ]
     assert [row["request_id"] for row in rows] == expected
+
+
+def test_rows_stay_in_order_when_threads_share_a_day(tmp_path: Path) -> None:
+    # More rows than DuckDB hands to one thread at a time (122,880).
+    until = datetime(2026, 11, 24, tzinfo=timezone.utc)
+    (file,) = write_sample(plan(260_000, until=until, kind="parquet"), tmp_path).files
+    with duckdb.connect() as database:
+        found = database.execute("select request_id from read_parquet($1)", [str(file)]).fetchall()
+        numbers = database.execute(
+            "select 'sample-' || md5(concat('1:id:', range)) from range(260000)"
+        ).fetchall()
+    assert found == numbers
 
 
 def test_another_seed_gives_other_rows(rows: list[Row], tmp_path: Path) -> None:

@@ -1,0 +1,139 @@
+"""Lines to bodies for AnyCost. Pure: nothing is read or sent here.
+
+The rules are CloudZero's (docs.cloudzero.com/docs/anycost-send-stream-data): a body is at most 5 MB of uncompressed
+JSON, all of it in one month, and `replace_hourly` replaces every hour that occurs in the body. So an hour is never
+spread over two `replace_hourly` bodies: the second would delete the first one's rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from datetime import datetime
+from decimal import Decimal
+from itertools import groupby
+
+import orjson
+
+from loader.errors import GuardError
+from loader.warehouse import COST_COLUMN, Line
+from loader.windows import iso, month_start
+
+OPERATIONS = ("replace_hourly", "replace_drop", "sum")
+MAX_BODY_BYTES = 4_999_999
+TAIL = b"]}"
+
+
+@dataclass(frozen=True)
+class Drop:
+    """One body: `hours` are the UTC hours it holds rows of, `cost` is their USD."""
+
+    month: datetime
+    operation: str
+    hours: tuple[datetime, ...]
+    row_count: int
+    cost: Decimal
+    body: bytes = field(repr=False)
+
+
+@dataclass(frozen=True)
+class Delivery:
+    """The bodies that stand or fall together: one body of whole hours, or all bodies of one hour that is too large
+    for one. After any doubt about one of them, the first is sent again: it replaces what the others added.
+    """
+
+    drops: tuple[Drop, ...]
+
+    @property
+    def hours(self) -> tuple[datetime, ...]:
+        """The UTC hours that this delivers."""
+        return self.drops[0].hours
+
+    @property
+    def row_count(self) -> int:
+        """Rows over all bodies."""
+        return sum(drop.row_count for drop in self.drops)
+
+    @property
+    def cost(self) -> Decimal:
+        """USD over all bodies."""
+        return sum((drop.cost for drop in self.drops), Decimal(0))
+
+    @property
+    def byte_count(self) -> int:
+        """Bytes over all bodies."""
+        return sum(len(drop.body) for drop in self.drops)
+
+
+@dataclass
+class _Part:
+    """Rows on their way into a body."""
+
+    rows: list[bytes] = field(default_factory=list)
+    hours: list[datetime] = field(default_factory=list)
+    cost: Decimal = Decimal(0)
+    size: int = 0  # bytes of the rows and the commas between them
+
+    def add(self, other: _Part) -> None:
+        self.rows += other.rows
+        self.hours += other.hours
+        self.cost += other.cost
+        self.size += other.size
+
+    def drop(self, operation: str) -> Drop:
+        month = month_start(self.hours[0])
+        body = _head(month, operation) + b",".join(self.rows) + TAIL
+        return Drop(month, operation, tuple(self.hours), len(self.rows), self.cost, body)
+
+
+def encode(line: Line) -> bytes:
+    """The bytes of one row: what dry-run shows and push sends. All values are JSON strings; absent ones are left out."""
+    return orjson.dumps(line.values)
+
+
+def deliveries(lines: Iterable[Line], operation: str, max_bytes: int = MAX_BODY_BYTES) -> Iterator[Delivery]:
+    """Cut lines, which come hour by hour, into bodies of at most `max_bytes` bytes.
+
+    `replace_drop`, which is for one month, stands on the first body only: the ones after it add hours to the month
+    that it wiped.
+
+    Raises:
+        GuardError: one line alone is larger than a body may be.
+    """
+    after_first = "replace_hourly" if operation == "replace_drop" else operation
+    pending = _Part()
+    for hour, lines_of_hour in groupby(lines, key=lambda line: line.hour):
+        room = max_bytes - len(_head(hour, "replace_hourly")) - len(TAIL)
+        parts = list(_parts(hour, lines_of_hour, room))
+        other_month = bool(pending.hours) and month_start(pending.hours[0]) != month_start(hour)
+        if pending.rows and (other_month or len(parts) > 1 or pending.size + parts[0].size > room):
+            yield Delivery((pending.drop(operation),))
+            operation, pending = after_first, _Part()
+        if len(parts) == 1:
+            pending.add(parts[0])
+        else:
+            yield Delivery((parts[0].drop(operation), *(part.drop("sum") for part in parts[1:])))
+            operation = after_first
+    if pending.rows:
+        yield Delivery((pending.drop(operation),))
+
+
+def _head(month: datetime, operation: str) -> bytes:
+    return b'{"month":"%b","operation":"%b","data":[' % (iso(month_start(month)).encode(), operation.encode())
+
+
+def _parts(hour: datetime, lines: Iterable[Line], room: int) -> Iterator[_Part]:
+    """One hour's rows in parts of at most `room` bytes: one part for nearly every hour."""
+    part = _Part(hours=[hour])
+    for line in lines:
+        row = encode(line)
+        size = len(row) + 1
+        if size > room:
+            raise GuardError(f"One line of {iso(hour)} is {size:,} bytes, more than a body may hold: {line.values['resource/id'][:80]}")
+        if part.rows and part.size + size > room:
+            yield part
+            part = _Part(hours=[hour])
+        part.rows.append(row)
+        part.size += size
+        part.cost += Decimal(line.values[COST_COLUMN])
+    yield part

