@@ -42,7 +42,9 @@ class AnyCost:
     def __enter__(self) -> AnyCost:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self._session.close()
 
     def post(self, drop: Drop, key: str) -> Receipt:
@@ -54,7 +56,9 @@ class AnyCost:
             UnknownOutcomeError: no answer came, or none that can be read; the same key may be sent again.
         """
         path = f"{ROOT}/{self._credentials.connection_id}/billing_drops"
-        connection = _part(self._call("POST", path, drop.body, {"cloudzero-idempotency-key": key}), "connection", dict)
+        connection = _part(
+            self._call("POST", path, drop.body, {"cloudzero-idempotency-key": key}), "connection", dict
+        )
         return Receipt(str(connection.get("drop_id", "")), _row_count(connection))
 
     def validate(self, body: bytes) -> list[str]:
@@ -77,18 +81,29 @@ class AnyCost:
         return rows
 
     def _call(
-        self, method: str, path: str, body: bytes | None = None, headers: dict[str, str] | None = None, missing_is_none: bool = False
+        self,
+        method: str,
+        path: str,
+        body: bytes | None = None,
+        headers: dict[str, str] | None = None,
+        missing_is_none: bool = False,
     ) -> Any:
         url = self._credentials.api_url + path
         # Not a bearer token: docs.cloudzero.com/reference/authorization.
-        sent = {"Authorization": self._credentials.api_key.reveal(), "Content-Type": "application/json", **(headers or {})}
+        sent = {
+            "Authorization": self._credentials.api_key.reveal(),
+            "Content-Type": "application/json",
+            **(headers or {}),
+        }
         try:
             # A redirect would carry the key to another place, and turn a POST into a GET.
             answer = self._session.request(
                 method, url, data=body, headers=sent, timeout=self._timeouts, allow_redirects=False
             )
         except requests.Timeout as error:
-            raise UnknownOutcomeError(f"No answer from {self._credentials.api_url} within {self._timeouts[1]:g} s.") from error
+            raise UnknownOutcomeError(
+                f"No answer from {self._credentials.api_url} within {self._timeouts[1]:g} s."
+            ) from error
         except requests.RequestException as error:
             raise UnknownOutcomeError(
                 f"No answer from {self._credentials.api_url} ({type(error).__name__}): is the host right, and reachable from here?"
@@ -98,13 +113,19 @@ class AnyCost:
         if answer.status_code in RETRYABLE:
             wait = _retry_after(answer.headers.get("Retry-After"))
             did_nothing = answer.status_code == 429
-            raise RetryableError(f"CloudZero answered {answer.status_code}: {_message(answer)}.", wait, did_nothing)
+            raise RetryableError(
+                f"CloudZero answered {answer.status_code}: {_message(answer)}.", wait, did_nothing
+            )
         if answer.status_code != 200:
-            raise RejectedError(f"CloudZero answered {answer.status_code}: {_message(answer)}{_hint(answer.status_code)}.")
+            raise RejectedError(
+                f"CloudZero answered {answer.status_code}: {_message(answer)}{_hint(answer.status_code)}."
+            )
         try:
             return answer.json()
         except ValueError as error:
-            raise UnknownOutcomeError(f"{self._credentials.api_url} answered with something that is not JSON: is it CloudZero's API?") from error
+            raise UnknownOutcomeError(
+                f"{self._credentials.api_url} answered with something that is not JSON: is it CloudZero's API?"
+            ) from error
 
 
 def _part(answer: Any, name: str, kind: type) -> Any:
@@ -118,7 +139,9 @@ def _row_count(connection: dict[str, Any]) -> int:
     try:
         return int(connection["row_count"])
     except (KeyError, TypeError, ValueError) as error:
-        raise UnknownOutcomeError("CloudZero's answer lacks the row_count, so nothing is known of what it stored.") from error
+        raise UnknownOutcomeError(
+            "CloudZero's answer lacks the row_count, so nothing is known of what it stored."
+        ) from error
 
 
 def _message(answer: requests.Response) -> str:

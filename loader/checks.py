@@ -21,7 +21,9 @@ class Check:
     error: LoaderError | None = None
 
 
-def run(target_name: str | None, profiles_dir: str | None, lock_timeout: float, say: Callable[[str], None]) -> list[Check]:
+def run(
+    target_name: str | None, profiles_dir: str | None, lock_timeout: float, say: Callable[[str], None]
+) -> list[Check]:
     """All checks in order. A failed one does not stop those that can still be made."""
     checks: list[Check] = []
 

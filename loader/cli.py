@@ -75,7 +75,11 @@ def window_options(command: Command) -> Command:
     return command
 
 
-@click.group(cls=LoaderGroup, epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.group(
+    cls=LoaderGroup,
+    epilog=EPILOG,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
 @click.version_option(__version__, prog_name="loader")
 def main() -> None:
     """Read cbf_lines from the dbt target and deliver them to CloudZero's AnyCost Stream API."""
@@ -84,8 +88,20 @@ def main() -> None:
 @main.command("dry-run")
 @target_options
 @window_options
-@click.option("--limit", default=10, show_default=True, type=click.IntRange(min=0), help="Lines to show, newest hour first.")
-@click.option("--format", "style", default="table", show_default=True, type=click.Choice(("table", "json", "csv", "ndjson")))
+@click.option(
+    "--limit",
+    default=10,
+    show_default=True,
+    type=click.IntRange(min=0),
+    help="Lines to show, newest hour first.",
+)
+@click.option(
+    "--format",
+    "style",
+    default="table",
+    show_default=True,
+    type=click.Choice(("table", "json", "csv", "ndjson")),
+)
 def dry_run(
     target: str | None, profiles_dir: str | None, lock_timeout: str, window: str | None, start: str | None, end: str | None,
     limit: int, style: str,
@@ -115,8 +131,17 @@ def dry_run(
     "--operation", default="replace_hourly", show_default=True, type=click.Choice(("replace_hourly", "replace_drop", "sum")),
     help="replace_drop replaces a whole month; sum adds to what is there, twice if it is run twice.",
 )  # fmt: skip
-@click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Only the newest hours that fit into N lines; never a part of an hour.")
-@click.option("--include-incomplete", is_flag=True, help="Also send hours that are still running, or were summed before they ended.")
+@click.option(
+    "--limit",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Only the newest hours that fit into N lines; never a part of an hour.",
+)
+@click.option(
+    "--include-incomplete",
+    is_flag=True,
+    help="Also send hours that are still running, or were summed before they ended.",
+)
 @click.option(
     "--give-up-after", default="15m", show_default=True, metavar="TIME",
     help="How long to go on trying when CloudZero does not answer or asks to wait: 90s, 15m, 2h.",
@@ -199,10 +224,15 @@ def check(target: str | None, profiles_dir: str | None, lock_timeout: str, style
 
     results = checks.run(target, profiles_dir, _seconds(lock_timeout), report.say)
     if style == "json":
-        report.print_answer({"checks": [{"check": r.name, "ok": r.error is None, "detail": r.detail} for r in results]}, sys.stdout)
+        report.print_answer(
+            {"checks": [{"check": r.name, "ok": r.error is None, "detail": r.detail} for r in results]},
+            sys.stdout,
+        )
     else:
         report.print_table(
-            ["check", "", "detail"], [[r.name, "ok" if r.error is None else "FAILED", r.detail] for r in results], sys.stdout
+            ["check", "", "detail"],
+            [[r.name, "ok" if r.error is None else "FAILED", r.detail] for r in results],
+            sys.stdout,
         )
     for result in results:
         if result.error is not None:
@@ -210,12 +240,25 @@ def check(target: str | None, profiles_dir: str | None, lock_timeout: str, style
 
 
 @main.command()
-@click.option("--out", default="data/spend_logs", show_default=True, type=click.Path(path_type=Path, file_okay=False), help="Folder to write to.")
+@click.option(
+    "--out",
+    default="data/spend_logs",
+    show_default=True,
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Folder to write to.",
+)
 @click.option("--rows", default=20_000, show_default=True, type=int, help="Requests in all.")
 @click.option("--days", default=3, show_default=True, type=int, help="Days up to the present hour.")
 @click.option("--until", metavar="TIME", help="Another end than the present hour, ISO 8601.")
 @click.option("--seed", default=1, show_default=True, type=int, help="The same seed gives the same rows.")
-@click.option("--format", "style", default="jsonl", show_default=True, type=click.Choice(("jsonl", "parquet", "csv", "payload")), help="payload: LiteLLM's StandardLoggingPayload objects.")
+@click.option(
+    "--format",
+    "style",
+    default="jsonl",
+    show_default=True,
+    type=click.Choice(("jsonl", "parquet", "csv", "payload")),
+    help="payload: LiteLLM's StandardLoggingPayload objects.",
+)
 def sample(out: Path, rows: int, days: int, until: str | None, seed: int, style: str) -> None:
     """Write made-up but lifelike spend logs, up to the present hour, to try everything on."""
     from loader.report import decimal_text
@@ -224,11 +267,18 @@ def sample(out: Path, rows: int, days: int, until: str | None, seed: int, style:
 
     end = parse_time(until, "--until") if until else _now()
     report = write_sample(SamplePlan(rows=rows, days=days, until=end, seed=seed, format=style), out)
-    click.echo(f"Wrote {report.rows:,} spend logs worth ${decimal_text(report.spend)} to {len(report.files)} files in {out}.")
+    click.echo(
+        f"Wrote {report.rows:,} spend logs worth ${decimal_text(report.spend)} to {len(report.files)} files in {out}."
+    )
 
 
 @main.command()
-@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on. Anyone who reaches it can read what it holds.")
+@click.option(
+    "--host",
+    default="127.0.0.1",
+    show_default=True,
+    help="Address to listen on. Anyone who reaches it can read what it holds.",
+)
 @click.option("--port", default=8787, show_default=True, type=click.IntRange(0, 65535), help="0: a free one.")
 @click.option("--lift-limits", is_flag=True, help="Take any amount: for benchmarks.")
 def sandbox(host: str, port: int, lift_limits: bool) -> None:
@@ -238,7 +288,8 @@ def sandbox(host: str, port: int, lift_limits: bool) -> None:
     with CLOUDZERO_API_URL. Its state is a page at / and JSON at /state; it is gone when it ends.
     """
     from loader import report
-    from loader.sandbox import Limits, run_sandbox
+    from loader.sandbox import Limits
+    from loader.sandbox_server import run_sandbox
 
     api_key = os.environ.get("CLOUDZERO_API_KEY", "").strip() or "sandbox"
     run_sandbox(host, port, api_key, Limits.none() if lift_limits else Limits(), report.say)
@@ -265,7 +316,9 @@ def _window(name: str | None, start: str | None, end: str | None, required: bool
     elif start:
         window = windows.between(start, end, _now())
     elif required:
-        raise click.UsageError(f"Which hours? Give --window ({', '.join(WINDOW_NAMES)}), or --start and --end.")
+        raise click.UsageError(
+            f"Which hours? Give --window ({', '.join(WINDOW_NAMES)}), or --start and --end."
+        )
     else:
         return None
     if window.widened:
@@ -281,4 +334,3 @@ def _seconds(text: str) -> float:
 
 def _now() -> datetime:
     return datetime.now(timezone.utc)
-

@@ -129,7 +129,9 @@ def _parts(hour: datetime, lines: Iterable[Line], room: int) -> Iterator[_Part]:
         row = encode(line)
         size = len(row) + 1
         if size > room:
-            raise GuardError(f"One line of {iso(hour)} is {size:,} bytes, more than a body may hold: {line.values['resource/id'][:80]}")
+            raise GuardError(
+                f"One line of {iso(hour)} is {size:,} bytes, more than a body may hold: {line.values['resource/id'][:80]}"
+            )
         if part.rows and part.size + size > room:
             yield part
             part = _Part(hours=[hour])

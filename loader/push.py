@@ -17,7 +17,14 @@ from typing import Protocol
 from uuid import uuid4
 
 from loader.drops import Delivery, Drop
-from loader.errors import GuardError, LoaderError, RejectedError, RetryableError, UnknownOutcomeError, UsageError
+from loader.errors import (
+    GuardError,
+    LoaderError,
+    RejectedError,
+    RetryableError,
+    UnknownOutcomeError,
+    UsageError,
+)
 from loader.warehouse import Hour, Line, Warehouse
 from loader.windows import HOUR, Window, floor_hour, iso
 
@@ -90,7 +97,11 @@ class Patience:
 
 
 def plan(
-    warehouse: Warehouse, window: Window, operation: str, include_incomplete: bool = False, limit: int | None = None
+    warehouse: Warehouse,
+    window: Window,
+    operation: str,
+    include_incomplete: bool = False,
+    limit: int | None = None,
 ) -> Plan:
     """Choose the hours.
 
@@ -195,7 +206,9 @@ def deliver(
     return sent
 
 
-def _send(delivery: Delivery, client: Client, patience: Patience, deadline: float, say: Callable[[str], None]) -> None:
+def _send(
+    delivery: Delivery, client: Client, patience: Patience, deadline: float, say: Callable[[str], None]
+) -> None:
     """Send the bodies of one delivery until each has a certain outcome; begin again at the first on any doubt."""
     tries = miscounts = 0
     key = str(uuid4())

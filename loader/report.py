@@ -67,7 +67,9 @@ def print_dry_run(lines: Sequence[Line], hours: Sequence[Hour], style: str, out:
         )
 
 
-def print_table(head: Sequence[str], rows: Sequence[Sequence[str]], out: TextIO, right: set[int] | None = None) -> None:
+def print_table(
+    head: Sequence[str], rows: Sequence[Sequence[str]], out: TextIO, right: set[int] | None = None
+) -> None:
     """A table: with rich on a terminal, in plain columns elsewhere."""
     right = right or set()
     if out.isatty():
@@ -83,7 +85,10 @@ def print_table(head: Sequence[str], rows: Sequence[Sequence[str]], out: TextIO,
         return
     widths = [max(len(row[index]) for row in [head, *rows]) for index in range(len(head))]
     for row in [head, *rows]:
-        cells = (cell.rjust(width) if i in right else cell.ljust(width) for i, (cell, width) in enumerate(zip(row, widths, strict=True)))
+        cells = (
+            cell.rjust(width) if i in right else cell.ljust(width)
+            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
+        )
         out.write("  ".join(cells).rstrip() + "\n")
 
 

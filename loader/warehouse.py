@@ -100,7 +100,11 @@ class Warehouse(ABC):
             if stamp is None or stamp[0] != row[hour_index]:
                 moment = utc(row[hour_index])
                 stamp = (row[hour_index], moment, iso(moment))
-            values = {name: value for name, value in zip(names, row, strict=True) if value is not None and value != ""}
+            values = {
+                name: value
+                for name, value in zip(names, row, strict=True)
+                if value is not None and value != ""
+            }
             values[HOUR_COLUMN] = stamp[2]
             yield Line(stamp[1], values)
 
@@ -133,7 +137,9 @@ class DuckDBWarehouse(Warehouse):
         except (duckdb.CatalogException, duckdb.BinderException) as error:
             raise _not_built(self.target, error) from error
         except duckdb.Error as error:
-            raise ConfigurationError(f"DuckDB could not read {self.target.schema}: {_first_line(error)}") from error
+            raise ConfigurationError(
+                f"DuckDB could not read {self.target.schema}: {_first_line(error)}"
+            ) from error
 
     def column_names(self, relation: str) -> list[str]:
         list(self.rows(f"select * from {self.relation(relation)} limit 0"))  # noqa: S608
@@ -163,7 +169,9 @@ class PostgresWarehouse(Warehouse):
                 " select on cbf_lines, cbf_hours and cbf_as_of."
             ) from error
         except psycopg2.Error as error:
-            raise ConfigurationError(f"PostgreSQL could not read {self.target.schema}: {_first_line(error)}") from error
+            raise ConfigurationError(
+                f"PostgreSQL could not read {self.target.schema}: {_first_line(error)}"
+            ) from error
 
     def column_names(self, relation: str) -> list[str]:
         import psycopg2
@@ -175,7 +183,9 @@ class PostgresWarehouse(Warehouse):
         except (psycopg2.errors.UndefinedTable, psycopg2.errors.InvalidSchemaName) as error:
             raise _not_built(self.target, error) from error
         except psycopg2.Error as error:
-            raise ConfigurationError(f"PostgreSQL could not read {self.target.schema}: {_first_line(error)}") from error
+            raise ConfigurationError(
+                f"PostgreSQL could not read {self.target.schema}: {_first_line(error)}"
+            ) from error
 
 
 @contextmanager
@@ -248,7 +258,9 @@ def _open_duckdb(target: Target, lock_timeout: float, say: Callable[[str], None]
                 told = True
             time.sleep(0.2)
         except duckdb.Error as error:
-            raise ConfigurationError(f"The DuckDB file {path} cannot be opened: {_first_line(error)}") from error
+            raise ConfigurationError(
+                f"The DuckDB file {path} cannot be opened: {_first_line(error)}"
+            ) from error
 
 
 def _open_postgres(target: Target) -> Any:

@@ -35,7 +35,9 @@ class Server:
         connection.autocommit = True
         try:
             connection.cursor().execute(
-                sql.SQL("create database {} template {}").format(sql.Identifier(name), sql.Identifier(template))
+                sql.SQL("create database {} template {}").format(
+                    sql.Identifier(name), sql.Identifier(template)
+                )
             )
         finally:
             connection.close()
@@ -55,7 +57,13 @@ class Database:
     @property
     def environment(self) -> dict[str, str]:
         """What profiles.example.yml's target `postgres` reads."""
-        return {"PGHOST": self.host, "PGUSER": self.user, "PGDATABASE": self.name, "PGPASSWORD": "", "PGPORT": "5432"}
+        return {
+            "PGHOST": self.host,
+            "PGUSER": self.user,
+            "PGDATABASE": self.name,
+            "PGPASSWORD": "",
+            "PGPORT": "5432",
+        }
 
     def connect(self) -> psycopg2.extensions.connection:
         """A new connection."""
@@ -98,7 +106,8 @@ class Database:
             sql.Identifier(table), sql.SQL(", ").join(sql.Identifier(column) for column in columns)
         )
         values = [
-            tuple(json.dumps(v) if isinstance(v := row[column], dict | list) else v for column in columns) for row in rows
+            tuple(json.dumps(v) if isinstance(v := row[column], dict | list) else v for column in columns)
+            for row in rows
         ]
         connection = self.connect()
         try:
