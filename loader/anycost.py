@@ -56,9 +56,7 @@ class AnyCost:
             UnknownOutcomeError: no answer came, or none that can be read; the same key may be sent again.
         """
         path = f"{ROOT}/{self._credentials.connection_id}/billing_drops"
-        connection = _part(
-            self._call("POST", path, drop.body, {"cloudzero-idempotency-key": key}), "connection", dict
-        )
+        connection = _part(self._call("POST", path, drop.body, {"cloudzero-idempotency-key": key}), "connection", dict)
         return Receipt(str(connection.get("drop_id", "")), _row_count(connection))
 
     def validate(self, body: bytes) -> list[str]:
@@ -106,16 +104,15 @@ class AnyCost:
             ) from error
         except requests.RequestException as error:
             raise UnknownOutcomeError(
-                f"No answer from {self._credentials.api_url} ({type(error).__name__}): is the host right, and reachable from here?"
+                f"No answer from {self._credentials.api_url} ({type(error).__name__}):"
+                " is the host right, and reachable from here?"
             ) from error
         if answer.status_code == 404 and missing_is_none:
             return None
         if answer.status_code in RETRYABLE:
             wait = _retry_after(answer.headers.get("Retry-After"))
             did_nothing = answer.status_code == 429
-            raise RetryableError(
-                f"CloudZero answered {answer.status_code}: {_message(answer)}.", wait, did_nothing
-            )
+            raise RetryableError(f"CloudZero answered {answer.status_code}: {_message(answer)}.", wait, did_nothing)
         if answer.status_code != 200:
             raise RejectedError(
                 f"CloudZero answered {answer.status_code}: {_message(answer)}{_hint(answer.status_code)}."

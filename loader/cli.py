@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
@@ -32,13 +32,8 @@ class LoaderGroup(click.Group):
         try:
             return super().invoke(context)
         except LoaderError as error:
-            _fail(str(error), int(error.exit_code))
-
-
-def _fail(message: str, exit_code: int) -> NoReturn:
-    failure = click.ClickException(" ".join(message.split()))
-    failure.exit_code = exit_code
-    raise failure
+            click.echo(f"Error: {' '.join(str(error).split())}", err=True)
+            context.exit(int(error.exit_code))
 
 
 def target_options(command: Command) -> Command:
@@ -65,7 +60,7 @@ def window_options(command: Command) -> Command:
     """The options that say which hours."""
     for option in (
         click.option("--end", metavar="TIME", help="End, not included. Default: now."),
-        click.option("--start", metavar="TIME", help="Start, ISO 8601; UTC unless it says otherwise; widened to whole hours."),
+        click.option("--start", metavar="TIME", help="Start, ISO 8601; UTC unless it says otherwise."),
         click.option(
             "-w", "--window", type=click.Choice(WINDOW_NAMES),
             help="Hours by name. Calendar words follow CLOUDZERO_TIMEZONE (default UTC).",
@@ -103,10 +98,11 @@ def main() -> None:
     type=click.Choice(("table", "json", "csv", "ndjson")),
 )
 def dry_run(
-    target: str | None, profiles_dir: str | None, lock_timeout: str, window: str | None, start: str | None, end: str | None,
+    target: str | None, profiles_dir: str | None, lock_timeout: str,
+    window: str | None, start: str | None, end: str | None,
     limit: int, style: str,
 ) -> None:  # fmt: skip
-    """Show lines as a push would send them, and send nothing.
+    r"""Show lines as a push would send them, and send nothing.
 
     Without a window, of all hours. JSON has the shape of LiteLLM's own dry run; its summary is over the whole window
     and not only over the lines shown. csv and ndjson are the lines alone.
@@ -128,7 +124,8 @@ def dry_run(
 @target_options
 @window_options
 @click.option(
-    "--operation", default="replace_hourly", show_default=True, type=click.Choice(("replace_hourly", "replace_drop", "sum")),
+    "--operation", default="replace_hourly", show_default=True,
+    type=click.Choice(("replace_hourly", "replace_drop", "sum")),
     help="replace_drop replaces a whole month; sum adds to what is there, twice if it is run twice.",
 )  # fmt: skip
 @click.option(
@@ -148,10 +145,11 @@ def dry_run(
 )  # fmt: skip
 @click.option("--format", "style", default="text", show_default=True, type=click.Choice(("text", "json")))
 def push(
-    target: str | None, profiles_dir: str | None, lock_timeout: str, window: str | None, start: str | None, end: str | None,
+    target: str | None, profiles_dir: str | None, lock_timeout: str,
+    window: str | None, start: str | None, end: str | None,
     operation: str, limit: int | None, include_incomplete: bool, give_up_after: str, style: str,
 ) -> None:  # fmt: skip
-    """Send the whole hours of a window, one body at a time.
+    r"""Send the whole hours of a window, one body at a time.
 
     Needs CLOUDZERO_API_KEY and CLOUDZERO_CONNECTION_ID; CLOUDZERO_API_URL for another place than CloudZero. Run twice,
     it sends the same hours again, which replaces them.
@@ -178,8 +176,8 @@ def push(
             require_complete(chosen, _now(), named=start is None)
         if chosen.incomplete:
             report.say(
-                f"Left out: {len(chosen.incomplete)} hour(s) from {iso(chosen.incomplete[0])} on that are not complete yet."
-                " --include-incomplete sends them all the same."
+                f"Left out: {len(chosen.incomplete)} hour(s) from {iso(chosen.incomplete[0])} on that are not"
+                " complete yet. --include-incomplete sends them all the same."
             )
         if not chosen.hours:
             report.say(f"Nothing to send: no lines in {asked_for}.")
@@ -199,8 +197,8 @@ def push(
                 "message": "CloudZero export completed successfully",
                 "status": "success",
                 "summary": {
-                    "hours": sent.hours, "lines": sent.lines, "bytes": sent.bytes, "cost": report.decimal_text(sent.cost),
-                    "drops": sent.drops, "seconds": round(seconds, 3),
+                    "hours": sent.hours, "lines": sent.lines, "bytes": sent.bytes,
+                    "cost": report.decimal_text(sent.cost), "drops": sent.drops, "seconds": round(seconds, 3),
                 },
             },
             sys.stdout,
@@ -261,15 +259,12 @@ def check(target: str | None, profiles_dir: str | None, lock_timeout: str, style
 )
 def sample(out: Path, rows: int, days: int, until: str | None, seed: int, style: str) -> None:
     """Write made-up but lifelike spend logs, up to the present hour, to try everything on."""
-    from loader.report import decimal_text
     from loader.sample import SamplePlan, write_sample
     from loader.windows import parse_time
 
     end = parse_time(until, "--until") if until else _now()
     report = write_sample(SamplePlan(rows=rows, days=days, until=end, seed=seed, format=style), out)
-    click.echo(
-        f"Wrote {report.rows:,} spend logs worth ${decimal_text(report.spend)} to {len(report.files)} files in {out}."
-    )
+    click.echo(f"Wrote {report.rows:,} spend logs worth ${report.spend:,.2f} to {len(report.files)} files in {out}.")
 
 
 @main.command()
@@ -316,9 +311,7 @@ def _window(name: str | None, start: str | None, end: str | None, required: bool
     elif start:
         window = windows.between(start, end, _now())
     elif required:
-        raise click.UsageError(
-            f"Which hours? Give --window ({', '.join(WINDOW_NAMES)}), or --start and --end."
-        )
+        raise click.UsageError(f"Which hours? Give --window ({', '.join(WINDOW_NAMES)}), or --start and --end.")
     else:
         return None
     if window.widened:

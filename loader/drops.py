@@ -38,8 +38,10 @@ class Drop:
 
 @dataclass(frozen=True)
 class Delivery:
-    """The bodies that stand or fall together: one body of whole hours, or all bodies of one hour that is too large
-    for one. After any doubt about one of them, the first is sent again: it replaces what the others added.
+    """The bodies that stand or fall together.
+
+    One body of whole hours, or all bodies of one hour that is too large for one. After any doubt about one of them,
+    the first is sent again: it replaces what the others added.
     """
 
     drops: tuple[Drop, ...]
@@ -87,7 +89,7 @@ class _Part:
 
 
 def encode(line: Line) -> bytes:
-    """The bytes of one row: what dry-run shows and push sends. All values are JSON strings; absent ones are left out."""
+    """The bytes of one row, which dry-run shows and push sends: values are JSON strings, absent ones are left out."""
     return orjson.dumps(line.values)
 
 
@@ -130,7 +132,8 @@ def _parts(hour: datetime, lines: Iterable[Line], room: int) -> Iterator[_Part]:
         size = len(row) + 1
         if size > room:
             raise GuardError(
-                f"One line of {iso(hour)} is {size:,} bytes, more than a body may hold: {line.values['resource/id'][:80]}"
+                f"One line of {iso(hour)} is {size:,} bytes, more than a body may hold:"
+                f" {line.values['resource/id'][:80]}"
             )
         if part.rows and part.size + size > room:
             yield part

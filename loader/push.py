@@ -116,7 +116,8 @@ def plan(
     if operation == "replace_drop" and (not window.is_whole_month() or limit is not None):
         raise UsageError(
             "--operation replace_drop replaces a whole month of CloudZero's: it takes exactly one UTC month, such as"
-            f" --start {window.start:%Y-%m}-01 --end (the first of the next month), and no --limit; the window is {window}."
+            f" --start {window.start:%Y-%m}-01 --end (the first of the next month), and no --limit;"
+            f" the window is {window}."
         )
     built_at = warehouse.built_at()
     hours = warehouse.hours(window)
@@ -157,8 +158,8 @@ def require_complete(plan: Plan, now: datetime, named: bool) -> None:
         )
     if plan.incomplete and not plan.hours and not named:
         raise GuardError(
-            f"The hour {iso(plan.incomplete[0])} is not complete: wait until it has ended and run `dbt run`, or send what"
-            " is there with --include-incomplete."
+            f"The hour {iso(plan.incomplete[0])} is not complete: wait until it has ended and run `dbt run`, or send"
+            " what is there with --include-incomplete."
         )
 
 
@@ -180,7 +181,7 @@ def deliver(
     client: Client,
     patience: Patience,
     say: Callable[[str], None],
-    on_sent: Callable[[Delivery], None] = lambda delivery: None,
+    on_sent: Callable[[Delivery], None] = lambda _: None,
 ) -> Sent:
     """Send all, one body at a time, oldest first.
 
@@ -206,9 +207,7 @@ def deliver(
     return sent
 
 
-def _send(
-    delivery: Delivery, client: Client, patience: Patience, deadline: float, say: Callable[[str], None]
-) -> None:
+def _send(delivery: Delivery, client: Client, patience: Patience, deadline: float, say: Callable[[str], None]) -> None:
     """Send the bodies of one delivery until each has a certain outcome; begin again at the first on any doubt."""
     tries = miscounts = 0
     key = str(uuid4())
@@ -265,7 +264,7 @@ def _newest_within(hours: list[Hour], limit: int) -> list[Hour]:
         chosen.append(hour)
     if hours and not chosen:
         raise GuardError(
-            f"The newest complete hour, {iso(hours[-1].start)}, has {hours[-1].line_count} lines, more than --limit {limit}:"
-            " an hour is sent whole or not at all."
+            f"The newest complete hour, {iso(hours[-1].start)}, has {hours[-1].line_count} lines, more than --limit"
+            f" {limit}: an hour is sent whole or not at all."
         )
     return chosen[::-1]

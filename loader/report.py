@@ -67,9 +67,7 @@ def print_dry_run(lines: Sequence[Line], hours: Sequence[Hour], style: str, out:
         )
 
 
-def print_table(
-    head: Sequence[str], rows: Sequence[Sequence[str]], out: TextIO, right: set[int] | None = None
-) -> None:
+def print_table(head: Sequence[str], rows: Sequence[Sequence[str]], out: TextIO, right: set[int] | None = None) -> None:
     """A table: with rich on a terminal, in plain columns elsewhere."""
     right = right or set()
     if out.isatty():
@@ -101,7 +99,7 @@ def print_answer(answer: dict[str, object], out: TextIO) -> None:
 def progress(total_lines: int, label: str) -> Iterator[Callable[[int], None]]:
     """A progress bar over lines on stderr, when that is a terminal; nothing elsewhere."""
     if not sys.stderr.isatty():
-        yield lambda lines: None
+        yield lambda _: None
         return
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn

@@ -276,9 +276,7 @@ def _load(database: duckdb.DuckDBPyConnection, table: str, names: Sequence[str],
     """Make a table of a few rows in one statement; one INSERT a row would take longer than the sample."""
     select = ", ".join(f"unnest(${name}) as {name}" for name in names)
     columns = [list(column) for column in zip(*rows, strict=True)]
-    database.execute(
-        f"create or replace temp table {table} as select {select}", dict(zip(names, columns, strict=True))
-    )
+    database.execute(f"create or replace temp table {table} as select {select}", dict(zip(names, columns, strict=True)))
 
 
 def _write(
@@ -477,9 +475,7 @@ from spend_log;
 """
 
 # A table and not range() itself, for DuckDB reads a table with all its threads.
-_NUMBERS = (
-    "create or replace temp table number as select hour_ms, unnest(range(first_row, stop_row)) as n from span"
-)
+_NUMBERS = "create or replace temp table number as select hour_ms, unnest(range(first_row, stop_row)) as n from span"
 
 # 28 places hold all 17 digits of a double down to 1e-9.
 _TOTALS = "select count(*), sum(spend::varchar::decimal(38, 28)), min(start_ms), max(start_ms) from request"

@@ -7,7 +7,8 @@ from typing import Any
 
 STYLE = """
 :root { color-scheme: light dark; font: 16px/1.5 system-ui, sans-serif }
-body { max-width: 60rem; margin: 0 auto; padding: 1rem } h1 { font-size: 1.4rem } h2 { font-size: 1.1rem; margin-top: 2rem }
+body { max-width: 60rem; margin: 0 auto; padding: 1rem } h1 { font-size: 1.4rem }
+h2 { font-size: 1.1rem; margin-top: 2rem }
 div { overflow-x: auto } table { border-collapse: collapse; width: 100% }
 th, td { text-align: right; padding: .15rem .6rem; border-bottom: 1px solid #8884; white-space: nowrap }
 th:first-child, td:first-child { text-align: left } meter { width: 6rem; vertical-align: middle }
@@ -16,21 +17,19 @@ th:first-child, td:first-child { text-align: left } meter { width: 6rem; vertica
 
 def page(state: dict[str, Any]) -> str:
     """HTML for what `AnyCostSandbox.state` says."""
-    parts = [
-        "<h1>AnyCost sandbox</h1><p>What was sent here. The same as JSON: <a href='/state'>/state</a></p>"
-    ]
+    parts = ["<h1>AnyCost sandbox</h1><p>What was sent here. The same as JSON: <a href='/state'>/state</a></p>"]
     if not state["streams"]:
         parts.append("<p>Nothing yet.</p>")
     for connection, months in state["streams"].items():
         for name, month in months.items():
             parts.append(f"<h2>{escape(connection)}, {escape(name)}</h2>")
             parts.append(
-                f"<p>${escape(month['cost'])} in {month['rows']:,} rows, {month['bytes']:,} bytes.<br>Rows {_meter(month['rows_of_limit'])}"
+                f"<p>${escape(month['cost'])} in {month['rows']:,} rows, {month['bytes']:,} bytes.<br>"
+                f"Rows {_meter(month['rows_of_limit'])}"
                 f" bytes {_meter(month['bytes_of_limit'])} of the month's limit.</p>"
             )
             hours = [
-                [start, f"{hour['rows']:,}", f"${hour['cost']}"]
-                for start, hour in reversed(month["hours"].items())
+                [start, f"{hour['rows']:,}", f"${hour['cost']}"] for start, hour in reversed(month["hours"].items())
             ]
             parts.append(_table(["hour (UTC)", "rows", "cost"], hours))
     requests = [
@@ -39,7 +38,8 @@ def page(state: dict[str, Any]) -> str:
     ]
     parts.append("<h2>Requests, newest first</h2>" + _table(["at", "request", "bytes", "status"], requests))
     return (
-        "<!doctype html><html lang='en'><meta charset='utf-8'><meta name='viewport' content='width=device-width, initial-scale=1'>"
+        "<!doctype html><html lang='en'><meta charset='utf-8'>"
+        "<meta name='viewport' content='width=device-width, initial-scale=1'>"
         f"<title>AnyCost sandbox</title><style>{STYLE}</style><body>{''.join(parts)}</body></html>"
     )
 

@@ -49,9 +49,7 @@ def run_sandbox(host: str, port: int, api_key: str, limits: Limits, announce: Ca
         ConfigurationError: the address cannot be listened on.
     """
     server = _listen(AnyCostSandbox(api_key, limits), host, port)
-    announce(
-        f"AnyCost sandbox on {_url(server)}: its state is a page at / and JSON at /state. Ctrl-C ends it."
-    )
+    announce(f"AnyCost sandbox on {_url(server)}: its state is a page at / and JSON at /state. Ctrl-C ends it.")
 
     def stop(*_: object) -> None:
         threading.Thread(target=server.shutdown, daemon=True).start()
@@ -88,11 +86,11 @@ class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     core: AnyCostSandbox
 
-    def do_GET(self) -> None:  # noqa: N802
+    def do_GET(self) -> None:
         """Answer a GET."""
         self._respond(None)
 
-    def do_POST(self) -> None:  # noqa: N802
+    def do_POST(self) -> None:
         """Answer a POST."""
         try:
             length = int(self.headers.get("Content-Length", ""))

@@ -20,7 +20,9 @@ from loader.errors import ConfigurationError, UsageError
 DEFAULT_PROFILE = "litellm_cbf"
 DEFAULT_API_URL = "https://api.cloudzero.com"
 # The sentence that LiteLLM's users know; LiteLLM's page, "Missing Credentials Error".
-MISSING_CREDENTIALS = "CloudZero configuration missing. Please set CLOUDZERO_API_KEY and CLOUDZERO_CONNECTION_ID environment variables."
+MISSING_CREDENTIALS = (
+    "CloudZero configuration missing. Please set CLOUDZERO_API_KEY and CLOUDZERO_CONNECTION_ID environment variables."
+)
 
 
 @dataclass(frozen=True)
@@ -73,13 +75,9 @@ def read_credentials(environ: Mapping[str, str] = os.environ) -> Credentials:
     if not api_key or not connection_id:
         raise ConfigurationError(MISSING_CREDENTIALS)
     if not re.match(r"https?://[^/@\s]+(/\S*)?$", api_url):
-        raise ConfigurationError(
-            "CLOUDZERO_API_URL is not a URL of the form https://host[:port], without user info."
-        )
+        raise ConfigurationError("CLOUDZERO_API_URL is not a URL of the form https://host[:port], without user info.")
     if not re.fullmatch(r"[\x21-\x7e]+", api_key):
-        raise ConfigurationError(
-            "CLOUDZERO_API_KEY holds blanks or characters that no HTTP header can carry."
-        )
+        raise ConfigurationError("CLOUDZERO_API_KEY holds blanks or characters that no HTTP header can carry.")
     if not re.fullmatch(r"[A-Za-z0-9._~-]+", connection_id):
         raise ConfigurationError("CLOUDZERO_CONNECTION_ID holds characters that no connection id has.")
     return Credentials(Secret(api_key), connection_id, api_url)
@@ -135,15 +133,11 @@ def read_target(
     if profile is None:
         raise ConfigurationError(f"{path} has no profile {profile_name!r}: profiles.example.yml shows one.")
     outputs = _mapping(profile.get("outputs")) or {}
-    name = (
-        target or environ.get("DBT_TARGET") or str(_render(profile.get("target", "default"), environ, path))
-    )
+    name = target or environ.get("DBT_TARGET") or str(_render(profile.get("target", "default"), environ, path))
     output = _mapping(outputs.get(name))
     if output is None:
         known = ", ".join(sorted(outputs)) or "none"
-        raise ConfigurationError(
-            f"{path} has no target {name!r} in profile {profile_name!r}; it has: {known}."
-        )
+        raise ConfigurationError(f"{path} has no target {name!r} in profile {profile_name!r}; it has: {known}.")
     options = {key: _render(value, environ, path) for key, value in output.items()}
     if not options.get("type") or not options.get("schema"):
         raise ConfigurationError(f"{path}: target {name!r} needs a type and a schema.")
@@ -157,7 +151,8 @@ def _profiles_path(profiles_dir: str | None, project_dir: Path) -> Path:
             return folder / "profiles.yml"
     places = " or ".join(str(folder.resolve()) for folder in folders)
     raise ConfigurationError(
-        f"No profiles.yml in {places}: run `make setup`, copy profiles.example.yml, or name its folder with --profiles-dir."
+        f"No profiles.yml in {places}: run `make setup`, copy profiles.example.yml, or name its folder"
+        " with --profiles-dir."
     )
 
 
@@ -209,6 +204,4 @@ def _render(value: Any, environ: Mapping[str, str], path: Path) -> Any:
     try:
         return environment.from_string(value).render()
     except TemplateError as error:
-        raise ConfigurationError(
-            f"{path} holds a template that cannot be rendered: {type(error).__name__}."
-        ) from error
+        raise ConfigurationError(f"{path} holds a template that cannot be rendered: {type(error).__name__}.") from error

@@ -100,11 +100,7 @@ class Warehouse(ABC):
             if stamp is None or stamp[0] != row[hour_index]:
                 moment = utc(row[hour_index])
                 stamp = (row[hour_index], moment, iso(moment))
-            values = {
-                name: value
-                for name, value in zip(names, row, strict=True)
-                if value is not None and value != ""
-            }
+            values = {name: value for name, value in zip(names, row, strict=True) if value is not None and value != ""}
             values[HOUR_COLUMN] = stamp[2]
             yield Line(stamp[1], values)
 
@@ -127,6 +123,7 @@ class DuckDBWarehouse(Warehouse):
         connection.execute("begin transaction")
 
     def rows(self, statement: str, parameters: Sequence[Any] = ()) -> Iterator[tuple[Any, ...]]:
+        """See `Warehouse.rows`."""
         import duckdb
 
         cursor = self._connection
@@ -137,11 +134,10 @@ class DuckDBWarehouse(Warehouse):
         except (duckdb.CatalogException, duckdb.BinderException) as error:
             raise _not_built(self.target, error) from error
         except duckdb.Error as error:
-            raise ConfigurationError(
-                f"DuckDB could not read {self.target.schema}: {_first_line(error)}"
-            ) from error
+            raise ConfigurationError(f"DuckDB could not read {self.target.schema}: {_first_line(error)}") from error
 
     def column_names(self, relation: str) -> list[str]:
+        """See `Warehouse.column_names`."""
         list(self.rows(f"select * from {self.relation(relation)} limit 0"))  # noqa: S608
         return [column[0] for column in self._connection.description]
 
@@ -154,6 +150,7 @@ class PostgresWarehouse(Warehouse):
         self._connection = connection
 
     def rows(self, statement: str, parameters: Sequence[Any] = ()) -> Iterator[tuple[Any, ...]]:
+        """See `Warehouse.rows`."""
         import psycopg2
 
         try:
@@ -169,11 +166,10 @@ class PostgresWarehouse(Warehouse):
                 " select on cbf_lines, cbf_hours and cbf_as_of."
             ) from error
         except psycopg2.Error as error:
-            raise ConfigurationError(
-                f"PostgreSQL could not read {self.target.schema}: {_first_line(error)}"
-            ) from error
+            raise ConfigurationError(f"PostgreSQL could not read {self.target.schema}: {_first_line(error)}") from error
 
     def column_names(self, relation: str) -> list[str]:
+        """See `Warehouse.column_names`."""
         import psycopg2
 
         try:
@@ -183,9 +179,7 @@ class PostgresWarehouse(Warehouse):
         except (psycopg2.errors.UndefinedTable, psycopg2.errors.InvalidSchemaName) as error:
             raise _not_built(self.target, error) from error
         except psycopg2.Error as error:
-            raise ConfigurationError(
-                f"PostgreSQL could not read {self.target.schema}: {_first_line(error)}"
-            ) from error
+            raise ConfigurationError(f"PostgreSQL could not read {self.target.schema}: {_first_line(error)}") from error
 
 
 @contextmanager
@@ -258,9 +252,7 @@ def _open_duckdb(target: Target, lock_timeout: float, say: Callable[[str], None]
                 told = True
             time.sleep(0.2)
         except duckdb.Error as error:
-            raise ConfigurationError(
-                f"The DuckDB file {path} cannot be opened: {_first_line(error)}"
-            ) from error
+            raise ConfigurationError(f"The DuckDB file {path} cannot be opened: {_first_line(error)}") from error
 
 
 def _open_postgres(target: Target) -> Any:
@@ -268,13 +260,14 @@ def _open_postgres(target: Target) -> Any:
 
     options = target.options
     names = {
-        "host": "host", "port": "port", "user": "user", "dbname": "dbname", "database": "dbname", "password": "password",
-        "pass": "password", "sslmode": "sslmode", "sslcert": "sslcert", "sslkey": "sslkey", "sslrootcert": "sslrootcert",
+        "host": "host", "port": "port", "user": "user", "dbname": "dbname", "database": "dbname",
+        "password": "password", "pass": "password", "sslmode": "sslmode", "sslcert": "sslcert", "sslkey": "sslkey",
+        "sslrootcert": "sslrootcert",
         "connect_timeout": "connect_timeout", "keepalives_idle": "keepalives_idle",
     }  # fmt: skip
     # An empty value is none: libpq then looks into its own places, such as ~/.pgpass.
-    arguments = {libpq: options[name] for name, libpq in names.items() if options.get(name) not in (None, "")}
-    arguments = {"connect_timeout": 10, "application_name": "litellm-cbf loader"} | arguments
+    given: dict[str, Any] = {libpq: options[name] for name, libpq in names.items() if options.get(name) not in (None, "")}
+    arguments: dict[str, Any] = {"connect_timeout": 10, "application_name": "litellm-cbf loader"} | given
     try:
         connection = psycopg2.connect(**arguments, options="-c timezone=UTC")
         connection.set_session(isolation_level="REPEATABLE READ", readonly=True)

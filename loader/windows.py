@@ -118,9 +118,7 @@ def parse_time(text: str, option: str) -> datetime:
     try:
         moment = datetime.fromisoformat(cleaned)
     except ValueError as error:
-        raise UsageError(
-            f"{option} {text!r} is no ISO 8601 time: write 2024-01-15T14:00:00Z or 2024-01-15."
-        ) from error
+        raise UsageError(f"{option} {text!r} is no ISO 8601 time: write 2024-01-15T14:00:00Z or 2024-01-15.") from error
     return (moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)).astimezone(timezone.utc)
 
 

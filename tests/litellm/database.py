@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -124,10 +123,10 @@ class Database:
                 "select column_name from information_schema.columns where table_name = 'LiteLLM_SpendLogs'"
             )
         }
-        self.insert("LiteLLM_SpendLogs", [{k: v for k, v in row.items() if k in known} for row in rows])
+        of_keys: dict[tuple[str, ...], list[dict[str, Any]]] = {}
+        for row in rows:
+            kept = {k: v for k, v in row.items() if k in known}
+            of_keys.setdefault(tuple(kept), []).append(kept)
+        for group in of_keys.values():
+            self.insert("LiteLLM_SpendLogs", group)
 
-
-def keep_environment_clean(environment: Mapping[str, str]) -> dict[str, str]:
-    """This process's environment without anything that would point a test at the developer's own data."""
-    prefixes = ("PG", "DBT_", "CLOUDZERO_", "LOADER_", "LITELLM_")
-    return {k: v for k, v in os.environ.items() if not k.startswith(prefixes)} | dict(environment)

@@ -1,0 +1,49 @@
+# Everything here runs in .venv, which `make setup` makes from requirements.lock. CI calls these targets only.
+SHELL := /bin/bash
+PYTHON ?= python3
+BIN := .venv/bin
+export DBT_SEND_ANONYMOUS_USAGE_STATS := false
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test lint docs bench lock clean
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: .venv/installed profiles.yml ## Make .venv and, when there is none, profiles.yml
+
+.venv/installed: requirements.lock pyproject.toml
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements.lock
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --editable .
+	@touch $@
+
+profiles.yml:
+	cp profiles.example.yml profiles.yml
+
+demo: setup ## The whole way on made-up spend logs, to a local AnyCost; nothing leaves this machine
+	$(BIN)/python -m loader.demo
+
+test: setup ## All tests, on DuckDB and on a real PostgreSQL with LiteLLM's own migrations
+	$(BIN)/pytest
+
+lint: setup ## ruff, mypy, sqlfluff
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/python -m bench.lint_sql
+
+docs: setup ## dbt's documentation site in target/, and docs/cli.md from --help
+	$(BIN)/python -m loader.cli_docs
+	$(BIN)/dbt docs generate --static
+	@echo "open target/static_index.html"
+
+bench: setup ## Seconds and memory at 1,000,000 spend logs
+	$(BIN)/python -m bench.main
+
+lock: ## Resolve requirements.lock anew (needs pip-tools)
+	pip-compile --quiet --allow-unsafe --extra=dev --generate-hashes --no-emit-find-links --no-emit-index-url \
+		--no-emit-trusted-host --no-strip-extras --output-file=requirements.lock pyproject.toml
+
+clean: ## Remove what dbt, the demo and the tests left; not spend.duckdb, which holds history
+	rm -rf target logs demo .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,0 +1,32 @@
+"""Writes docs/cli.md from the commands' own --help, so that it cannot say anything else."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from loader.cli import main
+
+PAGE = Path(__file__).parent.parent / "docs" / "cli.md"
+
+
+def render() -> str:
+    """The page."""
+    context = click.Context(main, info_name="loader", max_content_width=100, terminal_width=100)
+    parts = [
+        "# The commands of `loader`\n\nMade from `--help` by `make docs`; do not edit.\n",
+        _block(main.get_help(context)),
+    ]
+    for name, command in sorted(main.commands.items()):
+        sub = click.Context(command, info_name=name, parent=context, max_content_width=100, terminal_width=100)
+        parts.append(f"## loader {name}\n\n{_block(command.get_help(sub))}")
+    return "\n".join(parts)
+
+
+def _block(text: str) -> str:
+    return "```text\n" + "\n".join(line.rstrip() for line in text.splitlines()) + "\n```\n"
+
+
+if __name__ == "__main__":
+    PAGE.write_text(render(), encoding="utf-8")

@@ -1,0 +1,109 @@
+"""What was summed stays: retention, full refreshes, late rows and long absences, on each engine."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta, timezone
+from decimal import Decimal
+
+from tests.litellm.requests import Row, spend_log, write
+from tests.project import Project
+
+START = datetime(2026, 11, 1, tzinfo=timezone.utc)
+
+
+def put(project: Project, rows: list[Row]) -> None:
+    """Make the source hold exactly these rows."""
+    if project.database:
+        project.database.run('truncate "LiteLLM_SpendLogs"')
+        project.database.insert_spend_logs(rows)
+    else:
+        for file in project.logs.iterdir():
+            file.unlink()
+        if rows:
+            write(rows, project.logs, "jsonl")
+
+
+def hours(project: Project) -> dict[int, tuple[int, Decimal]]:
+    """Hours since START → requests, USD."""
+    rows = project.rows("select usage_hour, sum(request_count), sum(cost_usd) from cbf.int_usage__hourly group by 1")
+    naive = START.replace(tzinfo=None)
+    return {round((hour - naive) / timedelta(hours=1)): (int(count), cost) for hour, count, cost in sorted(rows)}
+
+
+def requests(first_hour: int, last_hour: int, spend: float = 0.5, minutes: tuple[int, ...] = (5, 25, 45)) -> list[Row]:
+    """Three requests an hour from one hour to another, both included."""
+    return [
+        spend_log(f"{hour}-{minute}", START + timedelta(hours=hour, minutes=minute), spend=spend)
+        for hour in range(first_hour, last_hour + 1)
+        for minute in minutes
+    ]
+
+
+WHOLE = (3, Decimal("1.5"))
+
+
+def test_hours_outlive_their_source_and_late_rows_are_found(project: Project) -> None:
+    everything = requests(0, 9)
+    put(project, everything)
+    project.build()
+    assert hours(project) == dict.fromkeys(range(10), WHOLE)
+
+    # Retention has cut into hour 6. The lookback reaches before that, and one straggler of hour 2 has landed since.
+    left = [*requests(6, 6, minutes=(45,)), *requests(7, 9), *requests(2, 2, minutes=(50,))]
+    put(project, left)
+    project.build("--vars", "{lookback_hours: 1000}")
+    assert hours(project) == dict.fromkeys(range(10), WHOLE)
+    project.build("--full-refresh", tests=True)
+    assert hours(project) == dict.fromkeys(range(10), WHOLE)
+
+    # A row that landed late for hour 8 replaces that hour; a price that was corrected downwards does so too.
+    corrected = [row | {"spend": 0.25} if row["request_id"].startswith("9-") else row for row in left]
+    put(project, [*corrected, spend_log("late", START + timedelta(hours=8, minutes=59), spend=2.0)])
+    project.build()
+    assert hours(project) == dict.fromkeys(range(8), WHOLE) | {8: (4, Decimal("3.5")), 9: (3, Decimal("0.75"))}
+
+    # All is purged: nothing is lost.
+    put(project, [])
+    project.build()
+    project.build("--full-refresh")
+    assert sum(count for count, _ in hours(project).values()) == 31
+
+    # Only when told to, an hour is taken as the source now has it.
+    put(project, requests(8, 8, minutes=(5,)))
+    project.build("--vars", "{rebuild_thinner_hours: true}")
+    assert hours(project)[8] == (1, Decimal("0.5"))
+    assert hours(project)[7] == WHOLE
+
+
+def test_a_run_reads_its_window_only_and_a_long_absence_leaves_no_hole(project: Project) -> None:
+    put(project, requests(50, 60))
+    project.build("--vars", "{lookback_hours: 3}")
+
+    # A row of hour 10 lands ten days late: beyond the lookback, so an ordinary run does not see it. A month of
+    # hours came meanwhile: all of them are summed.
+    put(project, [*requests(10, 10), *requests(50, 60), *requests(400, 402)])
+    project.build("--vars", "{lookback_hours: 3}")
+    assert sorted(hours(project)) == [*range(50, 61), 400, 401, 402]
+    project.build("--full-refresh")
+    assert sorted(hours(project)) == [10, *range(50, 61), 400, 401, 402]
+
+
+def test_dimensions_can_come_and_go_without_touching_the_past(project: Project) -> None:
+    def ids() -> list[str]:
+        return [i.removeprefix("czrn:litellm:openai:cross-region:") for (i,) in project.rows('select "resource/id" from cbf.cbf_lines order by 1')]
+
+    rows = [spend_log(f"a{n}", START, request_tags=[f"env:{n}"], user="u") for n in range(2)]
+    put(project, rows)
+    project.build(variables={"line_dimensions": ["user", "tag:env"]})
+    split = [f"team-123:llm-usage:gpt-4o|user=u|tag__env={n}" for n in range(2)]
+    assert ids() == split
+
+    # The source forgets those rows, and the dimension goes: the past stays split, with the ids it had.
+    put(project, [spend_log("b", START + timedelta(hours=1), request_tags=["env:0"], user="u")])
+    project.build(tests=True, variables={"line_dimensions": ["user"]})
+    assert ids() == ["team-123:llm-usage:gpt-4o|user=u", *split]
+
+    # Another one comes, on a table that lacks its column.
+    put(project, [spend_log("b", START + timedelta(hours=1), request_tags=["app:x"], user="u")])
+    project.build(tests=True, variables={"line_dimensions": ["tag:app"]})
+    assert ids() == ["team-123:llm-usage:gpt-4o|tag__app=x", *split]
