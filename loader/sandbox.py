@@ -55,7 +55,9 @@ class Refusal(Exception):  # noqa: N818
 
     def __init__(self, status: int, message: str, kind: str = "ValidationError") -> None:
         super().__init__(message)
-        content: dict[str, object] = {"error": {"message": message, "type": kind}} if status in (400, 404, 409) else {"message": message}
+        content: dict[str, object] = (
+            {"error": {"message": message, "type": kind}} if status in (400, 404, 409) else {"message": message}
+        )
         self.answer = Answer(status, orjson.dumps(content))
 
 

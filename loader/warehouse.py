@@ -266,7 +266,9 @@ def _open_postgres(target: Target) -> Any:
         "connect_timeout": "connect_timeout", "keepalives_idle": "keepalives_idle",
     }  # fmt: skip
     # An empty value is none: libpq then looks into its own places, such as ~/.pgpass.
-    given: dict[str, Any] = {libpq: options[name] for name, libpq in names.items() if options.get(name) not in (None, "")}
+    given: dict[str, Any] = {
+        libpq: options[name] for name, libpq in names.items() if options.get(name) not in (None, "")
+    }
     arguments: dict[str, Any] = {"connect_timeout": 10, "application_name": "litellm-cbf loader"} | given
     try:
         connection = psycopg2.connect(**arguments, options="-c timezone=UTC")

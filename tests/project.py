@@ -15,6 +15,7 @@ import duckdb
 import yaml
 
 from tests.litellm.database import Database
+from tests.litellm.requests import Row, write
 
 ROOT = Path(__file__).parent.parent
 BIN = Path(sys.executable).parent
@@ -90,6 +91,14 @@ class Project:
         with duckdb.connect(str(self.duckdb_file), read_only=True) as connection:
             return connection.execute(statement).fetchall()
 
+    def write(self, statement: str) -> None:
+        """Change the warehouse itself, past dbt and loader."""
+        if self.database:
+            self.database.run(statement)
+            return
+        with duckdb.connect(str(self.duckdb_file)) as connection:
+            connection.execute(statement)
+
     def _run(self, program: str, *arguments: str, settings: Mapping[str, str] | None = None) -> Outcome:
         done = subprocess.run(
             [str(BIN / program), *arguments],
@@ -101,3 +110,15 @@ class Project:
             timeout=600,
         )
         return Outcome(done.returncode, done.stdout, done.stderr)
+
+
+def put(project: Project, rows: list[Row]) -> None:
+    """Make the source hold exactly these rows."""
+    if project.database:
+        project.database.run('truncate "LiteLLM_SpendLogs"')
+        project.database.insert_spend_logs(rows)
+    else:
+        for file in project.logs.iterdir():
+            file.unlink()
+        if rows:
+            write(rows, project.logs, "jsonl")

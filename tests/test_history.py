@@ -5,22 +5,10 @@ from __future__ import annotations
 from datetime import datetime, timedelta, timezone
 from decimal import Decimal
 
-from tests.litellm.requests import Row, spend_log, write
-from tests.project import Project
+from tests.litellm.requests import Row, spend_log
+from tests.project import Project, put
 
 START = datetime(2026, 11, 1, tzinfo=timezone.utc)
-
-
-def put(project: Project, rows: list[Row]) -> None:
-    """Make the source hold exactly these rows."""
-    if project.database:
-        project.database.run('truncate "LiteLLM_SpendLogs"')
-        project.database.insert_spend_logs(rows)
-    else:
-        for file in project.logs.iterdir():
-            file.unlink()
-        if rows:
-            write(rows, project.logs, "jsonl")
 
 
 def hours(project: Project) -> dict[int, tuple[int, Decimal]]:
@@ -90,7 +78,10 @@ def test_a_run_reads_its_window_only_and_a_long_absence_leaves_no_hole(project: 
 
 def test_dimensions_can_come_and_go_without_touching_the_past(project: Project) -> None:
     def ids() -> list[str]:
-        return [i.removeprefix("czrn:litellm:openai:cross-region:") for (i,) in project.rows('select "resource/id" from cbf.cbf_lines order by 1')]
+        return [
+            i.removeprefix("czrn:litellm:openai:cross-region:")
+            for (i,) in project.rows('select "resource/id" from cbf.cbf_lines order by 1')
+        ]
 
     rows = [spend_log(f"a{n}", START, request_tags=[f"env:{n}"], user="u") for n in range(2)]
     put(project, rows)

@@ -29,7 +29,7 @@ def awkward_requests() -> list[Row]:
     """Requests that trip exporters."""
     names = {
         "user_api_key_alias": "ключ",
-        "user_api_key_team_alias": "Ärger & Söhne, \"quoted\"",
+        "user_api_key_team_alias": 'Ärger & Söhne, "quoted"',
         "user_api_key_user_email": "zoe@example.com",
         "user_api_key_project_id": "p|1",
         "user_api_key_project_alias": "Project: 1/2",
@@ -80,7 +80,9 @@ def insert_names(database: Database) -> None:
     who = {"created_by": "test", "updated_by": "test"}
     tables = name_tables(1)
     database.insert("LiteLLM_BudgetTable", [{"budget_id": "budget", **who}])
-    database.insert("LiteLLM_OrganizationTable", [r | who | {"budget_id": "budget"} for r in tables["LiteLLM_OrganizationTable"]])
+    database.insert(
+        "LiteLLM_OrganizationTable", [r | who | {"budget_id": "budget"} for r in tables["LiteLLM_OrganizationTable"]]
+    )
     database.insert("LiteLLM_TeamTable", tables["LiteLLM_TeamTable"])
     database.insert("LiteLLM_UserTable", tables["LiteLLM_UserTable"])
     database.insert("LiteLLM_ProjectTable", [r | who for r in project_rows(1)])
@@ -111,9 +113,13 @@ def test_every_kind_of_source_gives_the_same_lines_and_fingerprints(
         write(requests, project.logs, kind)
         found = lines_of(project, dimensions)
         assert found == expected, kind
-    money = sum((line[3] for line in expected[: -len({r[0] for r in expected if isinstance(r[0], datetime)})]), Decimal(0))
+    money = sum(
+        (line[3] for line in expected[: -len({r[0] for r in expected if isinstance(r[0], datetime)})]), Decimal(0)
+    )
     kept = [r for r in requests if r["request_id"] != "negative"]
-    assert money == sum((Decimal(repr(float(r["spend"]))).quantize(Decimal(1).scaleb(-18), ROUND_HALF_UP) for r in kept), Decimal(0))
+    assert money == sum(
+        (Decimal(repr(float(r["spend"]))).quantize(Decimal(1).scaleb(-18), ROUND_HALF_UP) for r in kept), Decimal(0)
+    )
 
 
 def test_a_folder_may_mix_kinds_and_repeat_requests(tmp_path: Path) -> None:
@@ -213,17 +219,24 @@ def test_an_unknown_dimension_is_named(tmp_path: Path) -> None:
     assert "line_dimensions names 'colour', which is none of" in outcome.out
 
 
-def test_an_old_litellm_without_the_newer_columns_and_tables(
-    postgres: Server, tmp_path: Path
-) -> None:
+def test_an_old_litellm_without_the_newer_columns_and_tables(postgres: Server, tmp_path: Path) -> None:
     database = postgres.create("litellm_of_spring_2025")
     database.migrate(before="20250500")
-    columns = {c for (c,) in database.run("select column_name from information_schema.columns where table_name = 'LiteLLM_SpendLogs'")}
+    columns = {
+        c
+        for (c,) in database.run(
+            "select column_name from information_schema.columns where table_name = 'LiteLLM_SpendLogs'"
+        )
+    }
     assert not columns & {"status", "organization_id", "agent_id", "created_at", "updated_at"}
-    database.insert_spend_logs([spend_log("r1", HOUR), spend_log("r2", HOUR, team_id="t2", metadata={"user_api_key_org_id": "o"})])
+    database.insert_spend_logs(
+        [spend_log("r1", HOUR), spend_log("r2", HOUR, team_id="t2", metadata={"user_api_key_org_id": "o"})]
+    )
     project = Project(tmp_path, database)
     project.build()
-    assert project.rows('select sum("cost/cost"), count("resource/tag:organization_id") from cbf.cbf_lines') == [(Decimal("0.004"), 1)]
+    assert project.rows('select sum("cost/cost"), count("resource/tag:organization_id") from cbf.cbf_lines') == [
+        (Decimal("0.004"), 1)
+    ]
 
 
 def test_a_schema_without_litellms_tables_is_named(litellm_database: Callable[[], Database], tmp_path: Path) -> None:

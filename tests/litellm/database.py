@@ -34,9 +34,7 @@ class Server:
         connection.autocommit = True
         try:
             connection.cursor().execute(
-                sql.SQL("create database {} template {}").format(
-                    sql.Identifier(name), sql.Identifier(template)
-                )
+                sql.SQL("create database {} template {}").format(sql.Identifier(name), sql.Identifier(template))
             )
         finally:
             connection.close()
@@ -129,4 +127,3 @@ class Database:
             of_keys.setdefault(tuple(kept), []).append(kept)
         for group in of_keys.values():
             self.insert("LiteLLM_SpendLogs", group)
-

@@ -24,9 +24,7 @@ ROWS = 4_000
 Row = dict[str, Any]
 
 
-def plan(
-    rows: int = 50, days: int = 1, until: datetime = UNTIL, seed: int = 1, kind: str = "jsonl"
-) -> SamplePlan:
+def plan(rows: int = 50, days: int = 1, until: datetime = UNTIL, seed: int = 1, kind: str = "jsonl") -> SamplePlan:
     return SamplePlan(rows=rows, days=days, until=until, seed=seed, format=kind)
 
 
@@ -165,9 +163,7 @@ def test_a_disk_that_fails_while_writing_is_told_in_one_line(
 ) -> None:
     # The folder goes away after it was prepared: DuckDB meets the error, not Python.
     monkeypatch.setattr("loader.sample._make_room", lambda _: None)
-    with pytest.raises(
-        ConfigurationError, match=r"^cannot write the sample to .*; give a folder that can be .*$"
-    ):
+    with pytest.raises(ConfigurationError, match=r"^cannot write the sample to .*; give a folder that can be .*$"):
         write_sample(plan(kind=kind), tmp_path / "gone")
 
 
@@ -192,9 +188,7 @@ def test_a_folder_without_write_permission_is_refused(tmp_path: Path) -> None:
         ("spend_logs-2026-11-23.jsonl", b""),
     ],
 )
-def test_a_file_that_is_not_ours_is_refused_and_nothing_is_lost(
-    name: str, content: bytes, tmp_path: Path
-) -> None:
+def test_a_file_that_is_not_ours_is_refused_and_nothing_is_lost(name: str, content: bytes, tmp_path: Path) -> None:
     (tmp_path / "spend_logs-2026-11-22.jsonl").write_bytes(b'{"request_id":"sample-1"}\n')
     (tmp_path / name).write_bytes(content)
     before = {path: path.read_bytes() for path in tmp_path.iterdir()}
@@ -293,10 +287,7 @@ def test_the_same_plan_gives_the_same_rows(kind: str, tmp_path: Path) -> None:
 
 
 def test_a_row_depends_on_seed_and_number_alone_and_rows_are_in_order(rows: list[Row]) -> None:
-    expected = [
-        f"sample-{md5(f'1:id:{number}'.encode(), usedforsecurity=False).hexdigest()}"
-        for number in range(ROWS)
-    ]
+    expected = [f"sample-{md5(f'1:id:{number}'.encode(), usedforsecurity=False).hexdigest()}" for number in range(ROWS)]
     assert [row["request_id"] for row in rows] == expected
 
 
@@ -306,9 +297,7 @@ def test_rows_stay_in_order_when_threads_share_a_day(tmp_path: Path) -> None:
     (file,) = write_sample(plan(260_000, until=until, kind="parquet"), tmp_path).files
     with duckdb.connect() as database:
         found = database.execute("select request_id from read_parquet($1)", [str(file)]).fetchall()
-        numbers = database.execute(
-            "select 'sample-' || md5(concat('1:id:', range)) from range(260000)"
-        ).fetchall()
+        numbers = database.execute("select 'sample-' || md5(concat('1:id:', range)) from range(260000)").fetchall()
     assert found == numbers
 
 
@@ -332,13 +321,8 @@ def test_tables_hold_the_same_rows(
     assert samples[kind][1] == rows
 
 
-def test_payloads_hold_the_same_rows(
-    samples: dict[str, tuple[SampleReport, list[Row]]], rows: list[Row]
-) -> None:
-    without = [
-        {name: value for name, value in row.items() if name not in ("created_at", "updated_at")}
-        for row in rows
-    ]
+def test_payloads_hold_the_same_rows(samples: dict[str, tuple[SampleReport, list[Row]]], rows: list[Row]) -> None:
+    without = [{name: value for name, value in row.items() if name not in ("created_at", "updated_at")} for row in rows]
     assert samples["payload"][1] == without
 
 
@@ -366,9 +350,7 @@ def test_parquet_types_of_times(samples: dict[str, tuple[SampleReport, list[Row]
 
 
 @pytest.mark.parametrize("kind", FORMATS)
-def test_the_report_tells_what_is_in_the_files(
-    kind: str, samples: dict[str, tuple[SampleReport, list[Row]]]
-) -> None:
+def test_the_report_tells_what_is_in_the_files(kind: str, samples: dict[str, tuple[SampleReport, list[Row]]]) -> None:
     report, found = samples[kind]
     exact, total = Context(prec=60), Decimal(0)
     for row in found:
