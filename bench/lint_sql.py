@@ -31,7 +31,15 @@ def main() -> int:
             "DBT_LOG_PATH": str(folder),
             "DBT_TARGET_PATH": str(folder / "target"),
         }
-        build = [str(BIN / "dbt"), "--quiet", "build", "--exclude-resource-type", "unit_test", "--exclude-resource-type", "test"]
+        build = [
+            str(BIN / "dbt"),
+            "--quiet",
+            "build",
+            "--exclude-resource-type",
+            "unit_test",
+            "--exclude-resource-type",
+            "test",
+        ]
         subprocess.run(build, cwd=ROOT, env=environment, check=True)
         lint = [str(BIN / "sqlfluff"), "lint", "models", "tests/dbt", "--processes", "1"]
         return subprocess.run(lint, cwd=ROOT, env=environment, check=False).returncode

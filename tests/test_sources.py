@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from loader.sample import SamplePlan, name_tables, project_rows, write_sample
+from loader.sample import SamplePlan, write_sample
+from loader.sample_world import name_tables, project_rows
 from tests.litellm.database import Database, Server
 from tests.litellm.requests import Row, spend_log, write
 from tests.project import Project

@@ -80,7 +80,7 @@ def payload(row: Row) -> Row:
     names.setdefault("user_api_key_team_id", row["team_id"])
     names.setdefault("user_api_key_user_id", row["user"] or None)
     names.setdefault("user_api_key_org_id", row["organization_id"])
-    kept = ("call_type", "total_tokens", "prompt_tokens", "completion_tokens", "model", "model_group")
+    kept: tuple[str, ...] = ("call_type", "total_tokens", "prompt_tokens", "completion_tokens", "model", "model_group")
     kept += ("custom_llm_provider", "status", "end_user", "request_tags", "agent_id")
     return {
         "id": row["request_id"],

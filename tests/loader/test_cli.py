@@ -180,7 +180,7 @@ def test_a_password_that_is_really_asked_for_is_used_and_never_shown(
     target = read_target(str(project.profiles), "postgres", environment)
     assert target.options["password"] == "pass-4711"  # noqa: S105
     assert "pass-4711" not in repr(target)
-    down = project.loader("dry-run", PGPASSWORD="pass-4711", PGHOST="127.0.0.1", PGPORT="1")  # noqa: S106
+    down = project.loader("dry-run", PGPASSWORD="pass-4711", PGHOST="127.0.0.1", PGPORT="1")
     fails(down, 3, "cannot be reached")
     assert "pass-4711" not in down.err
 

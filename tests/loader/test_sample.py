@@ -16,7 +16,8 @@ import litellm_proxy_extras
 import pytest
 
 from loader.errors import ConfigurationError, ExitCode, UsageError
-from loader.sample import FORMATS, SamplePlan, SampleReport, name_tables, project_rows, write_sample
+from loader.sample import FORMATS, SamplePlan, SampleReport, write_sample
+from loader.sample_world import name_tables, project_rows
 
 UNTIL = datetime(2026, 11, 24, 14, 30, 59, 999_999, tzinfo=timezone.utc)
 START, END = (datetime(2026, 11, day, 14, tzinfo=timezone.utc) for day in (22, 24))

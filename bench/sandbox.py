@@ -1,0 +1,13 @@
+"""A sandbox without limits in a process of its own; prints its URL."""
+
+from __future__ import annotations
+
+import threading
+
+from loader.sandbox import AnyCostSandbox, Limits
+from loader.sandbox_server import serve_sandbox
+
+if __name__ == "__main__":
+    with serve_sandbox(AnyCostSandbox("bench", Limits.none())) as server:
+        print(server.url, flush=True)
+        threading.Event().wait()

@@ -1,0 +1,162 @@
+"""Profiles and credentials: dbt's own rules, clear mistakes, no secret shown."""
+
+from __future__ import annotations
+
+import dataclasses
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from loader.errors import ConfigurationError, UsageError
+from loader.settings import MISSING_CREDENTIALS, Secret, parse_duration, read_credentials, read_target, read_timezone
+
+PROFILE = """
+litellm_cbf:
+  target: "{{ env_var('DBT_TARGET', 'dev') }}"
+  outputs:
+    dev: {type: duckdb, path: "{{ env_var('SPEND', 'spend.duckdb') }}", schema: cbf}
+    postgres:
+      type: postgres
+      host: "{{ env_var('PGHOST') }}"
+      port: "{{ env_var('PGPORT', '5432') | as_number }}"
+      password: "{{ env_var('PGPASSWORD') }}"
+      schema: cbf
+"""
+CREDENTIALS = {"CLOUDZERO_API_KEY": "key-0815", "CLOUDZERO_CONNECTION_ID": "conn"}
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A folder with a profiles.yml."""
+    (tmp_path / "profiles.yml").write_text(PROFILE)
+    return tmp_path
+
+
+def test_no_profiles_file_says_where_it_was_looked_for(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match=f"No profiles.yml in {tmp_path}: run `make setup`"):
+        read_target(str(tmp_path), None, {})
+
+
+def test_an_unknown_target_lists_the_known_ones(folder: Path) -> None:
+    with pytest.raises(ConfigurationError, match="no target 'prod' .* it has: dev, postgres"):
+        read_target(str(folder), "prod", {})
+
+
+def test_an_unknown_profile_is_named(folder: Path) -> None:
+    with pytest.raises(ConfigurationError, match="no profile 'other'"):
+        read_target(str(folder), None, {"DBT_PROFILE": "other"})
+
+
+def test_a_missing_variable_is_named_for_the_target_that_needs_it_only(folder: Path) -> None:
+    assert read_target(str(folder), "dev", {}).options["path"] == "spend.duckdb"
+    with pytest.raises(ConfigurationError, match="environment variable PGPASSWORD, which is not set"):
+        read_target(str(folder), "postgres", {"PGHOST": "h"})
+
+
+@pytest.mark.parametrize("text", ["litellm_cbf: [", "a: b: password-4711", "\t- password-4711", "\x00"])
+def test_broken_yaml_names_the_line_and_shows_nothing_of_it(text: str, tmp_path: Path) -> None:
+    (tmp_path / "profiles.yml").write_text(text)
+    with pytest.raises(ConfigurationError, match=r"profiles\.yml") as caught:
+        read_target(str(tmp_path), None, {})
+    assert "password-4711" not in str(caught.value)
+
+
+def test_a_broken_template_is_a_mistake_of_the_profile(tmp_path: Path) -> None:
+    (tmp_path / "profiles.yml").write_text("litellm_cbf: {outputs: {default: {type: duckdb, schema: '{{ nope( }}'}}}")
+    with pytest.raises(ConfigurationError, match="template that cannot be rendered"):
+        read_target(str(tmp_path), None, {})
+
+
+def test_a_target_needs_type_and_schema(tmp_path: Path) -> None:
+    (tmp_path / "profiles.yml").write_text("litellm_cbf: {outputs: {default: {type: duckdb}}}")
+    with pytest.raises(ConfigurationError, match="needs a type and a schema"):
+        read_target(str(tmp_path), None, {})
+
+
+def test_flags_come_before_the_environment_and_that_before_the_profile(
+    folder: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    other = tmp_path_factory.mktemp("other")
+    (other / "profiles.yml").write_text(PROFILE.replace("spend.duckdb", "other.duckdb"))
+    environment = {"PGHOST": "h", "PGPASSWORD": "p", "DBT_TARGET": "postgres", "DBT_PROFILES_DIR": str(other)}
+    assert read_target(None, None, environment).name == "postgres"
+    assert read_target(None, "dev", environment).options["path"] == "other.duckdb"
+    assert read_target(str(folder), "dev", environment).options["path"] == "spend.duckdb"
+    assert read_target(None, "dev", {}, project_dir=folder).options["path"] == "spend.duckdb"
+
+
+def test_a_password_reaches_the_driver_and_no_repr(folder: Path) -> None:
+    target = read_target(
+        str(folder), "postgres", {"PGHOST": "h", "PGPASSWORD": "it's {{ secret }} %s", "PGPORT": "5433"}
+    )
+    assert target.options["password"] == "it's {{ secret }} %s"  # noqa: S105
+    assert target.options["port"] == "5433"
+    assert "secret" not in repr(target)
+
+
+@pytest.mark.parametrize("given", [{}, {"CLOUDZERO_API_KEY": "k"}, CREDENTIALS | {"CLOUDZERO_API_KEY": "  "}])
+def test_missing_credentials(given: dict[str, str]) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        read_credentials(given)
+    assert str(caught.value) == MISSING_CREDENTIALS
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"CLOUDZERO_API_URL": "api.cloudzero.com"},
+        {"CLOUDZERO_API_URL": "https://user:pass-4711@host"},
+        {"CLOUDZERO_API_KEY": "key-4711 with a\nline"},
+        {"CLOUDZERO_CONNECTION_ID": "../other"},
+    ],
+)
+def test_credentials_that_cannot_be_right_are_refused_and_not_shown(wrong: dict[str, str]) -> None:
+    with pytest.raises(ConfigurationError, match=next(iter(wrong))) as caught:
+        read_credentials(CREDENTIALS | wrong)
+    assert "4711" not in str(caught.value)
+
+
+def test_credentials() -> None:
+    found = read_credentials(CREDENTIALS | {"CLOUDZERO_API_URL": "http://127.0.0.1:8787/"})
+    assert (found.api_key.reveal(), found.connection_id, found.api_url) == ("key-0815", "conn", "http://127.0.0.1:8787")
+    assert read_credentials(CREDENTIALS).api_url == "https://api.cloudzero.com"
+
+
+def test_a_secret_prints_stars_everywhere() -> None:
+    secret = Secret("key-0815")
+    credentials = read_credentials(CREDENTIALS)
+    for text in (
+        repr(secret),
+        str(secret),
+        f"{secret}",
+        f"{secret!s:>20}",
+        f"{secret!r}",
+        "%s" % secret,
+        repr(credentials),
+        repr([secret]),
+        str(dataclasses.replace(credentials)),
+    ):
+        assert "0815" not in text
+        assert "***" in text
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("90s", 90), ("15m", 900), ("2h", 7200), ("0", 0), ("1.5m", 90), (" 5 s ", 5)]
+)
+def test_durations(text: str, seconds: float) -> None:
+    assert parse_duration(text) == timedelta(seconds=seconds)
+
+
+@pytest.mark.parametrize("text", ["", "m", "-5m", "5d", "5m30s", "soon"])
+def test_durations_that_are_none(text: str) -> None:
+    with pytest.raises(UsageError, match="90s, 15m or 2h"):
+        parse_duration(text)
+
+
+def test_time_zones() -> None:
+    assert str(read_timezone({})) == "UTC"
+    assert str(read_timezone({"CLOUDZERO_TIMEZONE": "America/New_York"})) == "America/New_York"
+    for wrong in ("Mars/Olympus", "../../etc/passwd"):
+        with pytest.raises(ConfigurationError, match="IANA"):
+            read_timezone({"CLOUDZERO_TIMEZONE": wrong})

@@ -1,0 +1,141 @@
+"""Windows: whole UTC hours, whatever they are called."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta, timezone
+from itertools import pairwise
+from zoneinfo import ZoneInfo
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from loader.errors import UsageError
+from loader.windows import WINDOW_NAMES, Window, between, by_name, floor_hour, months, next_month, parse_time
+
+UTC = timezone.utc
+NOW = datetime(2024, 3, 10, 20, 34, 56, tzinfo=UTC)
+NEW_YORK, KOLKATA = ZoneInfo("America/New_York"), ZoneInfo("Asia/Kolkata")
+
+
+def at(day: int, hour: int = 0, month: int = 3) -> datetime:
+    """An hour of 2024, UTC."""
+    return datetime(2024, month, day, hour, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "words"),
+    [
+        ("2024-03-11", None, "in the future"),
+        ("2024-03-10T20:34:56Z", "2024-03-11", "in the future"),
+        ("2024-03-09", "2024-03-09", "not before"),
+        ("2024-03-09", "2024-03-08", "not before"),
+        ("yesterday", None, "ISO 8601"),
+        ("", None, "ISO 8601"),
+        ("2024-03-09", "2024-13-01", "--end"),
+    ],
+)
+def test_times_that_make_no_sense(start: str, end: str | None, words: str) -> None:
+    with pytest.raises(UsageError, match=words):
+        between(start, end, NOW)
+
+
+def test_an_unknown_name_lists_the_known_ones() -> None:
+    with pytest.raises(UsageError, match="last_hour"):
+        by_name("last_week", NOW, UTC)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("2024-03-09", at(9)),
+        ("2024-03-09T14:00:00Z", at(9, 14)),
+        ("2024-03-09T14:00:00z", at(9, 14)),
+        ("2024-03-09T14:00:00", at(9, 14)),
+        ("2024-03-09T14:00:00-05:00", at(9, 19)),
+        ("2024-03-09 14:00", at(9, 14)),
+    ],
+)
+def test_times_are_utc_unless_they_say_otherwise(text: str, expected: datetime) -> None:
+    assert parse_time(text, "--start") == expected
+
+
+def test_times_are_widened_to_whole_hours() -> None:
+    window = between("2024-01-15T00:00:00Z", "2024-01-15T23:59:59Z", NOW)
+    assert (window.start, window.end, window.widened) == (at(15, month=1), at(16, month=1), True)
+    assert between("2024-01-15T00:00:00Z", "2024-01-16T00:00:00Z", NOW).widened is False
+    assert between("2024-03-10T20:00:00Z", None, NOW) == Window(at(10, 20), at(10, 21))
+
+
+@pytest.mark.parametrize(
+    ("name", "start", "end"),
+    [
+        ("last_hour", at(10, 19), at(10, 20)),
+        ("last_24h", at(9, 20), at(10, 20)),
+        ("today", at(10), at(10, 21)),
+        ("yesterday", at(9), at(10)),
+        ("month_to_date", at(1), at(10, 21)),
+        ("last_month", at(1, month=2), at(1)),
+    ],
+)
+def test_names_in_utc(name: str, start: datetime, end: datetime) -> None:
+    assert by_name(name, NOW, UTC) == Window(start, end)
+
+
+@pytest.mark.parametrize(
+    ("name", "start", "end"),
+    [
+        ("today", at(10, 5), at(10, 21)),  # clocks went forward at 07:00 UTC
+        ("yesterday", at(9, 5), at(10, 5)),
+        ("month_to_date", at(1, 5), at(10, 21)),
+        ("last_month", at(1, 5, month=2), at(1, 5)),
+        ("last_hour", at(10, 19), at(10, 20)),
+    ],
+)
+def test_calendar_words_follow_the_zone(name: str, start: datetime, end: datetime) -> None:
+    assert by_name(name, NOW, NEW_YORK) == Window(start, end)
+
+
+@pytest.mark.parametrize(
+    ("now", "hours"), [(at(11, 12), 23), (datetime(2024, 11, 4, 12, tzinfo=UTC), 25), (at(12, 12), 24)]
+)
+def test_a_day_has_the_hours_that_its_clocks_gave_it(now: datetime, hours: int) -> None:
+    window = by_name("yesterday", now, NEW_YORK)
+    assert window.end - window.start == timedelta(hours=hours)
+
+
+def test_a_zone_off_the_hour_is_widened_and_says_so() -> None:
+    window = by_name("yesterday", NOW, KOLKATA)
+    assert (window.start, window.end, window.widened) == (at(9, 18), at(10, 19), True)
+
+
+def test_a_whole_month_is_one_of_utc() -> None:
+    assert Window(at(1), at(1, month=4)).is_whole_month()
+    assert not Window(at(1), at(31)).is_whole_month()
+    assert not Window(at(1), at(1, month=5)).is_whole_month()
+    assert not by_name("last_month", NOW, NEW_YORK).is_whole_month()
+    assert next_month(datetime(2024, 12, 31, 23, tzinfo=UTC)) == datetime(2025, 1, 1, tzinfo=UTC)
+
+
+TIMES = st.datetimes(datetime(2020, 1, 1), datetime(2030, 1, 1), timezones=st.just(UTC))  # noqa: DTZ001
+
+
+@given(
+    TIMES,
+    st.sampled_from(WINDOW_NAMES),
+    st.sampled_from(["UTC", "America/New_York", "Asia/Kolkata", "Pacific/Auckland"]),
+)
+def test_every_window_is_of_whole_hours(now: datetime, name: str, zone: str) -> None:
+    window = by_name(name, now, ZoneInfo(zone))
+    assert window.start < window.end
+    assert floor_hour(window.start) == window.start
+    assert floor_hour(window.end) == window.end
+
+
+@given(TIMES, st.integers(1, 5000))
+def test_months_are_the_window_cut_at_months(start: datetime, hours: int) -> None:
+    window = Window(floor_hour(start), floor_hour(start) + timedelta(hours=hours))
+    parts = list(months(window))
+    assert (parts[0].start, parts[-1].end) == (window.start, window.end)
+    assert all(a.end == b.start for a, b in pairwise(parts))
+    assert all(part.end <= next_month(part.start) for part in parts)
