@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from datetime import timedelta
 from pathlib import Path
 
@@ -39,7 +38,7 @@ def test_no_profiles_file_says_where_it_was_looked_for(tmp_path: Path) -> None:
 
 
 def test_an_unknown_target_lists_the_known_ones(folder: Path) -> None:
-    with pytest.raises(ConfigurationError, match="no target 'prod' .* it has: dev, postgres"):
+    with pytest.raises(ConfigurationError, match=r"no target 'prod' .* it has: dev, postgres"):
         read_target(str(folder), "prod", {})
 
 
@@ -126,17 +125,16 @@ def test_credentials() -> None:
 def test_a_secret_prints_stars_everywhere() -> None:
     secret = Secret("key-0815")
     credentials = read_credentials(CREDENTIALS)
-    for text in (
+    shown = (
         repr(secret),
         str(secret),
         f"{secret}",
-        f"{secret!s:>20}",
         f"{secret!r}",
-        "%s" % secret,
+        format(secret, ">20"),
         repr(credentials),
         repr([secret]),
-        str(dataclasses.replace(credentials)),
-    ):
+    )
+    for text in shown:
         assert "0815" not in text
         assert "***" in text
 
