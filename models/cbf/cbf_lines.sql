@@ -37,10 +37,8 @@ final as (
         cast('litellm' as {{ dbt.type_string() }}) as {{ cbf_column('resource/service') }},
         owner_part as {{ cbf_column('resource/account') }},
         cast('cross-region' as {{ dbt.type_string() }}) as {{ cbf_column('resource/region') }},
-        cast('llm-usage' as {{ dbt.type_string() }}) as {{ cbf_column('resource/usage_family') }}
-        {%- for tag, value in resource_tags().items() %},
-        {{ value }} as {{ cbf_column('resource/tag:' ~ tag) }}
-        {%- endfor %}
+        cast('llm-usage' as {{ dbt.type_string() }}) as {{ cbf_column('resource/usage_family') }},
+        {{ resource_tag_columns() }}
     from identified
 )
 
