@@ -87,16 +87,11 @@ class AnyCost:
         missing_is_none: bool = False,
     ) -> Any:
         url = self._credentials.api_url + path
-        # Not a bearer token: docs.cloudzero.com/reference/authorization.
-        sent = {
-            "Authorization": self._credentials.api_key.reveal(),
-            "Content-Type": "application/json",
-            **(headers or {}),
-        }
+        sent = {"Content-Type": "application/json", **(headers or {})}
         try:
             # A redirect would carry the key to another place, and turn a POST into a GET.
             answer = self._session.request(
-                method, url, data=body, headers=sent, timeout=self._timeouts, allow_redirects=False
+                method, url, data=body, headers=sent, auth=self._sign, timeout=self._timeouts, allow_redirects=False
             )
         except requests.Timeout as error:
             raise UnknownOutcomeError(
@@ -112,10 +107,12 @@ class AnyCost:
         if answer.status_code in RETRYABLE:
             wait = _retry_after(answer.headers.get("Retry-After"))
             did_nothing = answer.status_code == 429
-            raise RetryableError(f"CloudZero answered {answer.status_code}: {_message(answer)}.", wait, did_nothing)
+            raise RetryableError(
+                f"CloudZero answered {answer.status_code}: {self._message(answer)}.", wait, did_nothing
+            )
         if answer.status_code != 200:
             raise RejectedError(
-                f"CloudZero answered {answer.status_code}: {_message(answer)}{_hint(answer.status_code)}."
+                f"CloudZero answered {answer.status_code}: {self._message(answer)}{_hint(answer.status_code)}."
             )
         try:
             return answer.json()
@@ -123,6 +120,22 @@ class AnyCost:
             raise UnknownOutcomeError(
                 f"{self._credentials.api_url} answered with something that is not JSON: is it CloudZero's API?"
             ) from error
+
+    def _sign(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+        """Not a bearer token: docs.cloudzero.com/reference/authorization. As a header, a ~/.netrc would replace it."""
+        request.headers["Authorization"] = self._credentials.api_key.reveal()
+        return request
+
+    def _message(self, answer: requests.Response) -> str:
+        """What an error answer says, in one line of at most 500 characters. Gateways quote the key: never shown."""
+        try:
+            content = answer.json()
+            error = content.get("error", content)
+            text = error.get("message") if isinstance(error, dict) else error
+        except (ValueError, AttributeError):
+            text = answer.text
+        text = str(text or "no reason given").replace(self._credentials.api_key.reveal(), "***")
+        return " ".join(text.split())[:500].rstrip(".")
 
 
 def _part(answer: Any, name: str, kind: type) -> Any:
@@ -139,17 +152,6 @@ def _row_count(connection: dict[str, Any]) -> int:
         raise UnknownOutcomeError(
             "CloudZero's answer lacks the row_count, so nothing is known of what it stored."
         ) from error
-
-
-def _message(answer: requests.Response) -> str:
-    """What an error answer says, in one line of at most 500 characters."""
-    try:
-        content = answer.json()
-        error = content.get("error", content)
-        text = error.get("message") if isinstance(error, dict) else error
-    except (ValueError, AttributeError):
-        text = answer.text
-    return " ".join(str(text or "no reason given").split())[:500].rstrip(".")
 
 
 def _hint(status: int) -> str:

@@ -210,6 +210,7 @@ def deliver(
 def _send(delivery: Delivery, client: Client, patience: Patience, deadline: float, say: Callable[[str], None]) -> None:
     """Send the bodies of one delivery until each has a certain outcome; begin again at the first on any doubt."""
     tries = miscounts = 0
+    doubt = False  # whether an earlier try may have been stored
     key = str(uuid4())
     while True:
         try:
@@ -221,11 +222,16 @@ def _send(delivery: Delivery, client: Client, patience: Patience, deadline: floa
                         f"CloudZero says that it stored {receipt.row_count} rows of a body of {drop.row_count}."
                     )
             return
+        except RejectedError as error:
+            if doubt:
+                raise UnknownOutcomeError(f"{error} An earlier try of it may have been stored.") from error
+            raise
         except UnknownOutcomeError as error:
             answer = error if isinstance(error, RetryableError) else None
-            # Added twice is worse than not added.
-            if delivery.drops[0].operation == "sum" and answer and not answer.did_nothing:
+            # Added twice is worse than not added: a new key after a try that may have been stored adds again.
+            if delivery.drops[0].operation == "sum" and answer and (doubt or not answer.did_nothing):
                 raise
+            doubt = doubt or not (answer and answer.did_nothing)
             wait = patience.wait(tries, answer.retry_after if answer else None)
             if miscounts >= MAX_MISCOUNTS or patience.clock() + wait > deadline:
                 raise

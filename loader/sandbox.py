@@ -335,9 +335,9 @@ def _where(path: list[str | int], message: str) -> str:
 def _utc(text: str, name: str) -> datetime:
     try:
         moment = datetime.fromisoformat(text.replace("Z", "+00:00"))
-    except ValueError as error:
+        return (moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)).astimezone(timezone.utc)
+    except (ValueError, OverflowError) as error:
         raise Refusal(400, f"{name}: {text!r} is no time") from error
-    return (moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)).astimezone(timezone.utc)
 
 
 def _hour_of(text: str, month: str, index: int) -> datetime:

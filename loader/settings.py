@@ -25,11 +25,13 @@ MISSING_CREDENTIALS = (
 )
 
 
-@dataclass(frozen=True)
 class Secret:
-    """Text that must not be shown: prints as `***` wherever it ends up."""
+    """Text that must not be shown: prints as `***` wherever it ends up. No dataclass: `asdict` would open it."""
 
-    _value: str = field(repr=False)
+    __slots__ = ("_value",)
+
+    def __init__(self, value: str) -> None:
+        self._value = value
 
     def reveal(self) -> str:
         """The text itself, for the one place that sends it."""
@@ -107,7 +109,10 @@ def parse_duration(text: str) -> timedelta:
     match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smh]?)", text.strip())
     if not match:
         raise UsageError(f"{text!r} is no duration: write 90s, 15m or 2h.")
-    return timedelta(seconds=float(match[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[match[2]])
+    try:
+        return timedelta(seconds=float(match[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[match[2]])
+    except OverflowError as error:
+        raise UsageError(f"{text!r} is too long a duration: write 90s, 15m or 2h.") from error
 
 
 def read_target(
@@ -203,5 +208,5 @@ def _render(value: Any, environ: Mapping[str, str], path: Path) -> Any:
     environment.filters.update(dict.fromkeys(("as_number", "as_bool", "as_native", "as_text"), str))
     try:
         return environment.from_string(value).render()
-    except TemplateError as error:
+    except (TemplateError, TypeError, ArithmeticError) as error:
         raise ConfigurationError(f"{path} holds a template that cannot be rendered: {type(error).__name__}.") from error

@@ -75,7 +75,8 @@ def by_name(name: str, now: datetime, zone: tzinfo) -> Window:
         UsageError: no such window.
     """
     this_hour = floor_hour(now)
-    midnight = now.astimezone(zone).replace(hour=0, minute=0, second=0, microsecond=0)
+    # The first of two midnights where clocks go back to 00:00: `now` can be in the second.
+    midnight = _local_midnight(now.astimezone(zone)).replace(fold=0)
     first = midnight.replace(day=1)
     # Arithmetic on the calendar, not on elapsed time: a day of 23 hours has its own midnight.
     windows: dict[str, tuple[datetime, datetime]] = {
@@ -103,7 +104,10 @@ def between(start: str, end: str | None, now: datetime) -> Window:
         raise UsageError(f"The window starts in the future: --start {iso(first)}, and it is {iso(now)}.")
     if first >= last:
         raise UsageError(f"The window is empty: --start {iso(first)} is not before --end {iso(last)}.")
-    return _widen(first, last)
+    try:
+        return _widen(first, last)
+    except OverflowError as error:
+        raise UsageError(f"--end {end} is beyond the last hour that can be told.") from error
 
 
 def parse_time(text: str, option: str) -> datetime:
@@ -119,7 +123,10 @@ def parse_time(text: str, option: str) -> datetime:
         moment = datetime.fromisoformat(cleaned)
     except ValueError as error:
         raise UsageError(f"{option} {text!r} is no ISO 8601 time: write 2024-01-15T14:00:00Z or 2024-01-15.") from error
-    return (moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)).astimezone(timezone.utc)
+    try:
+        return (moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)).astimezone(timezone.utc)
+    except OverflowError as error:
+        raise UsageError(f"{option} {text!r} is not in the years 1 to 9999 of UTC.") from error
 
 
 def months(window: Window) -> Iterator[Window]:

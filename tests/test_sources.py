@@ -214,6 +214,12 @@ def test_no_file_is_a_warning_that_names_the_glob(tmp_path: Path) -> None:
     assert f"No spend log file matches LITELLM_SPEND_LOGS={project.logs}/*" in outcome.out
 
 
+def test_a_first_run_without_the_seed_says_what_to_run(project: Project) -> None:
+    outcome = project.dbt("run", ok=False)
+    assert outcome.code == 1
+    assert "run `dbt build`, or `dbt seed`, once before `dbt run`" in outcome.out
+
+
 def test_an_unknown_dimension_is_named(tmp_path: Path) -> None:
     outcome = Project(tmp_path).build(variables={"line_dimensions": ["user", "colour"]}, ok=False)
     assert outcome.code != 0

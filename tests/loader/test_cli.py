@@ -14,7 +14,7 @@ from loader.cli_docs import PAGE, render
 from loader.sandbox import AnyCostSandbox
 from loader.sandbox_server import serve_sandbox
 from loader.settings import MISSING_CREDENTIALS
-from tests.litellm.database import Database
+from tests.litellm.database import Database, Server
 from tests.litellm.requests import spend_log, write
 from tests.project import Outcome, Project
 
@@ -170,19 +170,25 @@ def test_postgres_that_is_down_or_not_ours(litellm_database: Callable[[], Databa
 
 
 def test_a_password_that_is_really_asked_for_is_used_and_never_shown(
-    litellm_database: Callable[[], Database], tmp_path: Path
+    postgres: Server, litellm_database: Callable[[], Database], tmp_path: Path
 ) -> None:
-    # Through a socket the server trusts everybody, so the password is looked at on the way to libpq.
-    from loader.settings import read_target
-
     project = Project(tmp_path, litellm_database())
-    environment = project.environment() | {"PGPASSWORD": "pass-4711"}
-    target = read_target(str(project.profiles), "postgres", environment)
-    assert target.options["password"] == "pass-4711"  # noqa: S105
-    assert "pass-4711" not in repr(target)
-    down = project.loader("dry-run", PGPASSWORD="pass-4711", PGHOST="127.0.0.1", PGPORT="1")
-    fails(down, 3, "cannot be reached")
-    assert "pass-4711" not in down.err
+    project.build()
+    postgres.ask_for_password("reader")
+    password = "it's {{ 4711 }} %s"  # noqa: S105
+    project.write("create role reader login")
+    assert project.database is not None
+    project.database.run("alter role reader password %s", (password,))
+    fails(project.loader("dry-run", PGUSER="reader", PGPASSWORD="wrong"), 3, "cannot be reached", "password")
+    shut_out = project.loader("dry-run", PGUSER="reader", PGPASSWORD=password)
+    fails(shut_out, 3, "may not read cbf", "Grant")
+    # All that the loader needs.
+    project.write(
+        "grant usage on schema cbf to reader; grant select on cbf.cbf_lines, cbf.cbf_hours, cbf.cbf_as_of to reader"
+    )
+    let_in = project.loader("dry-run", PGUSER="reader", PGPASSWORD=password)
+    assert let_in.code == 0, let_in.err
+    assert "4711" not in shut_out.err + let_in.err + let_in.out
 
 
 def test_the_page_of_commands_is_what_help_says() -> None:
