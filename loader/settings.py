@@ -141,7 +141,7 @@ def read_target(
     name = target or environ.get("DBT_TARGET") or str(_render(profile.get("target", "default"), environ, path))
     output = _mapping(outputs.get(name))
     if output is None:
-        known = ", ".join(sorted(outputs)) or "none"
+        known = ", ".join(sorted(map(str, outputs))) or "none"
         raise ConfigurationError(f"{path} has no target {name!r} in profile {profile_name!r}; it has: {known}.")
     options = {key: _render(value, environ, path) for key, value in output.items()}
     if not options.get("type") or not options.get("schema"):

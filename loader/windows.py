@@ -139,7 +139,9 @@ def months(window: Window) -> Iterator[Window]:
 
 
 def _widen(start: datetime, end: datetime) -> Window:
-    wide = Window(floor_hour(start), ceil_hour(end.astimezone(timezone.utc)))
+    # A time that a zone has twice, or not at all, never equals one of another zone.
+    start, end = start.astimezone(timezone.utc), end.astimezone(timezone.utc)
+    wide = Window(floor_hour(start), ceil_hour(end))
     return Window(wide.start, wide.end, widened=(wide.start, wide.end) != (start, end))
 
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import socket
 import threading
+import traceback
 from collections.abc import Callable, Iterator
 from email.utils import formatdate
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from time import time
 from typing import Any
 
@@ -96,6 +98,29 @@ def test_refusals(script: Script, status: int, body: str, words: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("status", "body"),
+    [
+        (403, f'{{"message": "not a valid key=value pair in Authorization header: {KEY}."}}'),
+        (400, f"<html>{'x' * 487} {KEY}"),
+        (500, KEY),
+    ],
+)
+def test_a_key_that_the_answer_quotes_is_not_shown(script: Script, status: int, body: str) -> None:
+    script.status, script.body = status, body
+    with pytest.raises((RejectedError, RetryableError), match=str(status)) as caught:
+        script.client().post(DROP, "k1")
+    assert "key-" not in "".join(traceback.format_exception(caught.value))
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+def test_a_redirect_is_not_followed(script: Script, status: int) -> None:
+    script.status, script.headers = status, {"Location": f"{script.url}/elsewhere"}
+    with pytest.raises(RejectedError, match=str(status)):
+        script.client().post(DROP, "k1")
+    assert [path for _, path, _, _ in script.asked] == ["/v2/connections/billing/anycost/conn/billing_drops"]
+
+
+@pytest.mark.parametrize(
     ("status", "did_nothing"), [(408, False), (429, True), (500, False), (502, False), (503, False), (599, False)]
 )
 def test_answers_worth_another_try(script: Script, status: int, did_nothing: bool) -> None:
@@ -181,6 +206,13 @@ def test_what_is_sent(script: Script) -> None:
     assert body == DROP.body
 
 
+def test_a_netrc_does_not_replace_the_key(script: Script, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "netrc").write_text("machine 127.0.0.1 login somebody password else\n")
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+    script.client().post(DROP, "k1")
+    assert script.asked[0][2]["Authorization"] == KEY
+
+
 def test_validation(script: Script) -> None:
     for body, errors in (
         ('{"connection": {"is_valid": true, "errors": []}}', []),
@@ -190,6 +222,16 @@ def test_validation(script: Script) -> None:
         script.body = body
         assert script.client().validate(DROP.body) == errors
     assert {path for _, path, _, _ in script.asked} == {"/v2/connections/billing/anycost/validate_billing_drop"}
+
+
+@pytest.mark.parametrize("status", [403, 500])
+def test_other_errors_of_reading_and_validating_are_errors(script: Script, status: int) -> None:
+    script.status, script.body = status, '{"message": "no"}'
+    error = RetryableError if status == 500 else RejectedError
+    with pytest.raises(error):
+        script.client().read_month("2024-01")
+    with pytest.raises(error):
+        script.client().validate(DROP.body)
 
 
 def test_reading_a_month_back(script: Script) -> None:

@@ -31,6 +31,32 @@ def test_no_lines_make_no_body() -> None:
     assert list(deliveries([], "replace_hourly")) == []
 
 
+@pytest.mark.parametrize(("spare", "bodies"), [(0, 1), (-1, 2)])
+def test_a_body_ends_where_the_next_hour_would_go_over_the_limit(spare: int, bodies: int) -> None:
+    lines = [line(0), line(1)]
+    (whole,) = deliveries(lines, "replace_hourly")
+    limit = whole.byte_count + 1 + spare  # each row counts one comma, the last one too
+    found = list(deliveries(lines, "replace_hourly", max_bytes=limit))
+    assert len(found) == bodies
+    assert all(d.byte_count <= limit for d in found)
+
+
+def test_an_hour_that_is_split_shares_no_body_with_its_neighbours() -> None:
+    lines = [line(0), *(line(1, resource=f"czrn:{n:03}") for n in range(10)), line(2)]
+    before, split, after = deliveries(lines, "replace_hourly", max_bytes=600)
+    assert {drop.hours for drop in split.drops} == {(line(1).hour,)}
+    assert [drop.operation for drop in split.drops] == ["replace_hourly", *["sum"] * (len(split.drops) - 1)]
+    assert len(split.drops) > 1
+    assert (before.hours, after.hours) == ((line(0).hour,), (line(2).hour,))
+
+
+def test_a_split_first_hour_of_a_month_wipes_it_once() -> None:
+    lines = [*(line(0, resource=f"czrn:{n:03}") for n in range(10)), line(1)]
+    found = list(deliveries(lines, "replace_drop", max_bytes=600))
+    operations = [drop.operation for d in found for drop in d.drops]
+    assert operations == ["replace_drop", *["sum"] * (len(operations) - 2), "replace_hourly"]
+
+
 def test_operation_and_month_are_always_named() -> None:
     (delivery,) = deliveries([line(), line(1)], "replace_hourly")
     (drop,) = delivery.drops

@@ -11,7 +11,7 @@ import pytest
 
 from loader.drops import Delivery, deliveries
 from loader.errors import GuardError, LoaderError, RejectedError, RetryableError, UnknownOutcomeError, UsageError
-from loader.push import MAX_MISCOUNTS, Plan, Sent, deliver, lines_of, plan, require_complete
+from loader.push import MAX_MISCOUNTS, MAX_WAIT, Patience, Plan, Sent, deliver, lines_of, plan, require_complete
 from loader.settings import Target
 from loader.warehouse import Hour, Line, Warehouse
 from loader.windows import HOUR, Window
@@ -61,6 +61,35 @@ def test_a_refusal_is_final() -> None:
     with pytest.raises(RejectedError, match="Nothing of that was stored"):
         send(client, one())
     assert len(client.sent) == 1
+
+
+@pytest.mark.parametrize("doubt", [NO_ANSWER, BROKEN])
+def test_a_refusal_after_a_doubt_does_not_claim_that_nothing_was_stored(doubt: UnknownOutcomeError) -> None:
+    client = FakeClient([doubt, RejectedError("CloudZero answered 403.")])
+    with pytest.raises(UnknownOutcomeError, match=r"403\. An earlier try of it may have been stored") as caught:
+        send(client, one())
+    assert "Nothing of that was stored" not in str(caught.value)
+    assert len(client.sent) == 2
+
+
+def test_a_refusal_after_429_is_still_a_refusal() -> None:
+    with pytest.raises(RejectedError, match="Nothing of that was stored"):
+        send(FakeClient([BUSY, RejectedError("no")]), one())
+
+
+def test_a_refusal_within_a_split_hour_says_that_it_may_be_stored_in_part() -> None:
+    client = FakeClient([None, RejectedError("no")])
+    with pytest.raises(RejectedError, match="may be stored in part; the same command, run again, replaces it"):
+        send(client, split())
+    assert client.operations == ["replace_hourly", "sum"]
+
+
+def test_what_was_sent_before_is_told_delivery_by_delivery() -> None:
+    told: list[Delivery] = []
+    first, second = one(), list(deliveries([line(5)], "replace_hourly"))
+    with pytest.raises(RejectedError):
+        deliver([*first, *second], FakeClient([None, RejectedError("no")]), FakeTime().patience(), print, told.append)
+    assert told == first
 
 
 def test_no_answer_repeats_the_key() -> None:
@@ -124,6 +153,36 @@ def test_a_plain_sum_is_not_added_twice() -> None:
     no_answer = FakeClient([NO_ANSWER])
     send(no_answer, one("sum"))
     assert len(set(no_answer.keys)) == 1
+
+
+@pytest.mark.parametrize("then", [BUSY, BROKEN])
+def test_a_plain_sum_takes_no_new_key_after_a_try_without_an_answer(then: RetryableError) -> None:
+    # The first try may have been stored; under a new key it would be added again.
+    client = FakeClient([NO_ANSWER, then])
+    with pytest.raises(RetryableError, match="It may have been added"):
+        send(client, one("sum"))
+    assert len(client.keys) == 2
+    assert len(set(client.keys)) == 1
+
+
+def test_a_plain_sum_with_a_wrong_row_count_is_not_sent_again() -> None:
+    client = FakeClient([0])
+    with pytest.raises(RetryableError, match="It may have been added"):
+        send(client, one("sum"))
+    assert len(client.sent) == 1
+
+
+@pytest.mark.parametrize(
+    ("tries", "asked_for", "jitter", "seconds"),
+    [(0, None, 1.0, 1), (0, None, 0.0, 0.5), (3, None, 1.0, 8), (3, 20.0, 1.0, 20), (3, 1.0, 1.0, 8)],
+)
+def test_waits(tries: int, asked_for: float | None, jitter: float, seconds: float) -> None:
+    assert Patience(jitter=lambda: jitter).wait(tries, asked_for) == seconds
+
+
+@pytest.mark.parametrize("tries", [6, 50, 1000])
+def test_waits_stop_growing(tries: int) -> None:
+    assert Patience(jitter=lambda: 1.0).wait(tries, None) == MAX_WAIT
 
 
 class FakeWarehouse(Warehouse):
@@ -229,3 +288,11 @@ def test_lines_are_read_in_slices_of_whole_hours(monkeypatch: pytest.MonkeyPatch
     found = [each.hour.hour for each in lines_of(warehouse, plan(warehouse, DAY, "replace_hourly"))]
     assert found == [0] * 3 + [1] + [2] * 2 + [4] * 9
     assert [(w.start.hour, w.end.hour) for w in warehouse.windows] == [(0, 2), (2, 3), (4, 5)]
+
+
+def test_lines_of_hours_that_are_not_in_the_plan_are_left_out() -> None:
+    warehouse = FakeWarehouse([1, 2, 3], built=FIRST + 5 * HOUR)
+    full = plan(warehouse, DAY, "replace_hourly")
+    gap = Plan(DAY, (full.hours[0], full.hours[2]), (), full.built_at)
+    assert [each.hour.hour for each in lines_of(warehouse, gap)] == [0] + [2] * 3
+    assert list(lines_of(warehouse, Plan(DAY, (), (), full.built_at))) == []

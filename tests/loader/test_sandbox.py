@@ -14,8 +14,13 @@ import requests
 from hypothesis import given
 from hypothesis import strategies as st
 
+from loader.anycost import AnyCost
+from loader.drops import deliveries
+from loader.errors import ConfigurationError, RejectedError
 from loader.sandbox import ROOT, Answer, AnyCostSandbox, Body, Limits, Month
 from loader.sandbox_server import SandboxServer, serve_sandbox
+from loader.settings import Credentials, Secret
+from tests.loader.builders import line
 
 KEY = "key-0815"
 DROPS = f"{ROOT}/c1/billing_drops"
@@ -83,6 +88,11 @@ def test_a_wrong_key_is_refused(sandbox: AnyCostSandbox, key: str) -> None:
         (body(row(), row() | {"time/usage_start": "2024-02-01T00:00:00Z"}), "row 1, time/usage_start"),
         (body(row() | {"time/usage_start": "2024-01-31T23:30:00-01:00"}), "2024-01"),
         (body(row() | {"time/usage_start": "2024-01-15T14:30:00Z"}), "not on the hour"),
+        (body(row() | {"time/usage_start": "2024-01-32T00:00:00Z"}), "row 0, time/usage_start"),
+        (body(row() | {"time/usage_start": "0001-01-01T00:00:00+05:00"}), "row 0, time/usage_start"),
+        (body(row(), month="2024-13-01T00:00:00Z"), "month"),
+        (body(row() | {"usage/amount": ""}), "row 0, usage/amount"),
+        (b"[]", "body"),
     ],
 )
 def test_a_body_that_breaks_a_rule_is_refused_and_named(sandbox: AnyCostSandbox, content: bytes, words: str) -> None:
@@ -101,6 +111,17 @@ def test_the_size_of_a_body() -> None:
     assert post(AnyCostSandbox(KEY, Limits(body_bytes=len(content))), content)[0] == 200
     status, answer = post(AnyCostSandbox(KEY, Limits(body_bytes=len(content) - 1)), content)
     assert (status, set(answer)) == (413, {"message"})
+
+
+def test_a_body_too_large_to_be_read_is_413(sandbox: AnyCostSandbox) -> None:
+    for path in (DROPS, f"{ROOT}/validate_billing_drop"):
+        assert sandbox.handle("POST", path, {"Authorization": KEY}, None).status == 413
+
+
+@pytest.mark.parametrize("path", ["/v2/elsewhere", f"{DROPS}/2024-01", f"{ROOT}//billing_drops", f"{DROPS}/../c2"])
+def test_a_post_elsewhere_is_404_and_stores_nothing(sandbox: AnyCostSandbox, path: str) -> None:
+    assert post(sandbox, body(row()), path)[0] == 404
+    assert sandbox.state()["streams"] == {}
 
 
 @pytest.mark.parametrize("limits", [Limits(month_rows=2), Limits(month_bytes=130)])
@@ -192,6 +213,12 @@ class Slow(AnyCostSandbox):
         return super()._apply(body, months)
 
 
+def test_a_stream_is_free_again_after_a_refusal(sandbox: AnyCostSandbox) -> None:
+    assert post(sandbox, b"{")[0] == 400
+    assert post(sandbox, body(row()))[0] == 200
+    assert sandbox.concurrent_requests_seen == 0
+
+
 def test_two_requests_at_a_time_are_seen_and_refused() -> None:
     sandbox = Slow()
     first = threading.Thread(target=post, args=(sandbox, body(row(1))))
@@ -221,6 +248,33 @@ def test_over_http(server: SandboxServer) -> None:
         assert session.get(server.url + "/").headers["Content-Type"].startswith("text/html")
         assert session.get(server.url + "/state").json()["requests"][-1]["status"] == 200
     assert server.url.startswith("http://127.0.0.1:")
+
+
+def test_our_own_client_over_http(server: SandboxServer) -> None:
+    hours = list(deliveries([line(n, resource=f"czrn:{n}") for n in range(2)], "replace_hourly"))
+    (drop,) = hours[0].drops
+    with AnyCost(Credentials(Secret("wrong"), "c1", server.url)) as stranger, pytest.raises(RejectedError, match="403"):
+        stranger.post(drop, "k0")
+    with AnyCost(Credentials(Secret(KEY), "c1", server.url)) as client:
+        assert client.read_month("2024-01") == []
+        assert client.validate(drop.body) == []
+        assert client.read_month("2024-01") == []
+        assert "not JSON" in client.validate(b"{")[0]
+        first = client.post(drop, "k1")
+        assert client.post(drop, "k1") == first
+        assert client.post(drop, "k2").drop_id != first.drop_id
+        assert client.read_month("2024-01") == [line(n, resource=f"czrn:{n}").values for n in range(2)]
+        with pytest.raises(RejectedError, match="413"):
+            client.validate(b" " * 1001)
+
+
+def test_a_port_in_use_is_a_mistake_of_configuration(server: SandboxServer) -> None:
+    port = int(server.url.rsplit(":", 1)[1])
+    with (
+        pytest.raises(ConfigurationError, match="Choose another --port"),
+        serve_sandbox(AnyCostSandbox(KEY), port=port),
+    ):
+        pass
 
 
 DROP = st.tuples(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import asdict
 from datetime import timedelta
 from pathlib import Path
 
@@ -42,6 +44,13 @@ def test_an_unknown_target_lists_the_known_ones(folder: Path) -> None:
         read_target(str(folder), "prod", {})
 
 
+@pytest.mark.parametrize(("outputs", "known"), [("{}", "none"), ("{1: {type: a}, b: {type: c}}", "1, b")])
+def test_known_targets_are_listed_whatever_they_are(outputs: str, known: str, tmp_path: Path) -> None:
+    (tmp_path / "profiles.yml").write_text(f"litellm_cbf: {{outputs: {outputs}}}")
+    with pytest.raises(ConfigurationError, match=f"no target 'default' .* it has: {known}"):
+        read_target(str(tmp_path), None, {})
+
+
 def test_an_unknown_profile_is_named(folder: Path) -> None:
     with pytest.raises(ConfigurationError, match="no profile 'other'"):
         read_target(str(folder), None, {"DBT_PROFILE": "other"})
@@ -61,8 +70,30 @@ def test_broken_yaml_names_the_line_and_shows_nothing_of_it(text: str, tmp_path:
     assert "password-4711" not in str(caught.value)
 
 
-def test_a_broken_template_is_a_mistake_of_the_profile(tmp_path: Path) -> None:
-    (tmp_path / "profiles.yml").write_text("litellm_cbf: {outputs: {default: {type: duckdb, schema: '{{ nope( }}'}}}")
+@pytest.mark.parametrize(
+    ("text", "number"),
+    [("a: 1\nb: c: password-4711", 2), ("a: 1\nb: 2\n\tpassword: 4711", 3), ("password: 'pass-4711\n\n", 3)],
+)
+def test_broken_yaml_names_the_line(text: str, number: int, tmp_path: Path) -> None:
+    (tmp_path / "profiles.yml").write_text(text)
+    with pytest.raises(ConfigurationError) as caught:
+        read_target(str(tmp_path), None, {})
+    assert str(caught.value) == f"{tmp_path / 'profiles.yml'}, line {number} is not valid YAML."
+
+
+def test_a_file_that_is_no_text_is_said_so(tmp_path: Path) -> None:
+    (tmp_path / "profiles.yml").write_bytes(b"a: \xff\xfe")
+    with pytest.raises(ConfigurationError, match=r"profiles\.yml cannot be read: UnicodeDecodeError"):
+        read_target(str(tmp_path), None, {})
+
+
+@pytest.mark.parametrize(
+    "template", ["{{ nope( }}", "{{ nope.name }}", "{{ env_var() }}", "{{ 'x' | nope }}", "{{ 1/0 }}"]
+)
+def test_a_broken_template_is_a_mistake_of_the_profile(template: str, tmp_path: Path) -> None:
+    (tmp_path / "profiles.yml").write_text(
+        f'litellm_cbf: {{outputs: {{default: {{type: duckdb, schema: "{template}"}}}}}}'
+    )
     with pytest.raises(ConfigurationError, match="template that cannot be rendered"):
         read_target(str(tmp_path), None, {})
 
@@ -99,6 +130,10 @@ def test_missing_credentials(given: dict[str, str]) -> None:
     with pytest.raises(ConfigurationError) as caught:
         read_credentials(given)
     assert str(caught.value) == MISSING_CREDENTIALS
+    assert MISSING_CREDENTIALS == (
+        "CloudZero configuration missing."
+        " Please set CLOUDZERO_API_KEY and CLOUDZERO_CONNECTION_ID environment variables."
+    )
 
 
 @pytest.mark.parametrize(
@@ -139,11 +174,25 @@ def test_a_secret_prints_stars_everywhere() -> None:
         assert "***" in text
 
 
+def test_a_secret_does_not_get_into_json() -> None:
+    credentials = read_credentials(CREDENTIALS)
+    with pytest.raises(TypeError) as caught:
+        json.dumps(asdict(credentials))
+    assert "0815" not in str(caught.value)
+    assert "0815" not in json.dumps(asdict(credentials), default=str)
+
+
 @pytest.mark.parametrize(
     ("text", "seconds"), [("90s", 90), ("15m", 900), ("2h", 7200), ("0", 0), ("1.5m", 90), (" 5 s ", 5)]
 )
 def test_durations(text: str, seconds: float) -> None:
     assert parse_duration(text) == timedelta(seconds=seconds)
+
+
+@pytest.mark.parametrize("text", ["9" * 30 + "h", "999999999999999s"])
+def test_a_duration_without_end_is_refused(text: str) -> None:
+    with pytest.raises(UsageError, match="too long a duration"):
+        parse_duration(text)
 
 
 @pytest.mark.parametrize("text", ["", "m", "-5m", "5d", "5m30s", "soon"])

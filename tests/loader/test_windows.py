@@ -33,6 +33,8 @@ def at(day: int, hour: int = 0, month: int = 3) -> datetime:
         ("yesterday", None, "ISO 8601"),
         ("", None, "ISO 8601"),
         ("2024-03-09", "2024-13-01", "--end"),
+        ("2024-03-09", "9999-12-31T23:59:59Z", "beyond the last hour"),
+        ("0001-01-01T00:00:00+05:00", None, "years 1 to 9999"),
     ],
 )
 def test_times_that_make_no_sense(start: str, end: str | None, words: str) -> None:
@@ -102,6 +104,26 @@ def test_calendar_words_follow_the_zone(name: str, start: datetime, end: datetim
 def test_a_day_has_the_hours_that_its_clocks_gave_it(now: datetime, hours: int) -> None:
     window = by_name("yesterday", now, NEW_YORK)
     assert window.end - window.start == timedelta(hours=hours)
+
+
+@pytest.mark.parametrize("minutes", [4 * 60 + 30, 5 * 60 + 30, 12 * 60])
+def test_a_day_with_two_midnights_begins_at_the_first(minutes: int) -> None:
+    # Havana, 1 November 2026: at 01:00 the clocks went back to 00:00, so the hour from midnight came twice.
+    day = datetime(2026, 11, 1, tzinfo=UTC)
+    now, zone = day + timedelta(minutes=minutes), ZoneInfo("America/Havana")
+    midnight = day + timedelta(hours=4)
+    assert by_name("today", now, zone).start == midnight
+    assert by_name("month_to_date", now, zone).start == midnight
+    assert by_name("yesterday", now, zone) == Window(midnight - timedelta(hours=24), midnight)
+    assert by_name("last_month", now, zone).end == midnight
+
+
+def test_cutting_keeps_what_is_before() -> None:
+    window = Window(at(9), at(10))
+    assert window.cut_to(at(9, 5) + timedelta(minutes=30)) == Window(at(9), at(9, 5))
+    assert window.cut_to(at(11)) == window
+    assert window.cut_to(at(8)).is_empty
+    assert not window.is_empty
 
 
 def test_a_zone_off_the_hour_is_widened_and_says_so() -> None:
