@@ -113,6 +113,9 @@ def deliveries(lines: Iterable[Line], operation: str, max_bytes: int = MAX_BODY_
             operation, pending = after_first, _Part()
         if len(parts) == 1:
             pending.add(parts[0])
+        elif operation == "sum":
+            # Nothing replaces what a sum has added, so beginning again at the first part would add it twice.
+            yield from (Delivery((part.drop("sum"),)) for part in parts)
         else:
             yield Delivery((parts[0].drop(operation), *(part.drop("sum") for part in parts[1:])))
             operation = after_first

@@ -81,6 +81,14 @@ def test_an_hour_too_large_for_one_body_is_added_to_its_first() -> None:
     assert found[1].row_count == 10
 
 
+def test_parts_of_a_summed_hour_stand_alone() -> None:
+    lines = [line(0, resource=f"czrn:{n:03}") for n in range(10)]
+    found = list(deliveries(lines, "sum", max_bytes=600))
+    assert len(found) > 2
+    assert [[drop.operation for drop in d.drops] for d in found] == [["sum"]] * len(found)
+    assert sum(d.row_count for d in found) == 10
+
+
 def test_replace_drop_wipes_once() -> None:
     lines = [line(-n, resource=f"czrn:{n:03}") for n in range(9, -1, -1)]
     found = list(deliveries(lines, "replace_drop", max_bytes=600))
