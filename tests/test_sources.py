@@ -73,7 +73,12 @@ def requests(tmp_path_factory: pytest.TempPathFactory) -> list[Row]:
     folder = tmp_path_factory.mktemp("sample")
     report = write_sample(SamplePlan(rows=1500, days=2, until=UNTIL), folder)
     lines = (line for file in report.files for line in file.read_text(encoding="utf-8").splitlines())
-    return [*(json.loads(line) for line in lines), *awkward_requests()]
+    rows = [json.loads(line) for line in lines]
+    # The one name that LiteLLM's spend logs do not carry: payloads do, and its table has it.
+    aliases = {r["organization_id"]: r["organization_alias"] for r in name_tables(1)["LiteLLM_OrganizationTable"]}
+    for row in rows:
+        row["metadata"]["user_api_key_org_alias"] = aliases.get(row["organization_id"])
+    return [*rows, *awkward_requests()]
 
 
 def insert_names(database: Database) -> None:
