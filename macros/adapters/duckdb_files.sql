@@ -18,8 +18,10 @@
     {%- endif -%}
     {%- set selects = [] -%}
     {%- for kind, files in files_of.items() if files -%}
-        {%- set reader = duckdb_reader(kind, '[' ~ files | join(', ') ~ ']') -%}
-        {%- do selects.append(duckdb_select_spend_logs(reader, duckdb_file_columns(kind, reader))) -%}
+        {%- for columns, same_files in duckdb_file_columns(kind, files) -%}
+            {%- set reader = duckdb_reader(kind, '[' ~ same_files | join(', ') ~ ']', columns) -%}
+            {%- do selects.append(duckdb_select_spend_logs(reader, columns)) -%}
+        {%- endfor -%}
     {%- endfor -%}
     {%- if not selects -%}
         {%- do exceptions.warn(
@@ -47,43 +49,55 @@
     }) }}
 {% endmacro %}
 
-{% macro duckdb_reader(kind, files) %}
+{# Files as a table. CSV gets its columns and its dialect told: DuckDB's own look at the file would say that something
+   is broken, but not in which line. #}
+{% macro duckdb_reader(kind, files, columns) %}
     {%- if kind == 'parquet' -%}
         {{ return("read_parquet(" ~ files ~ ", union_by_name = true)") }}
-    {%- elif kind in ['csv', 'tsv'] -%}
-        {{ return(
-            "read_csv(" ~ files ~ ", union_by_name = true, header = true, all_varchar = true, delim = '"
-            ~ (',' if kind == 'csv' else '\\t') ~ "', quote = '\"', escape = '\"', max_line_size = 67108864)"
-        ) }}
     {%- endif -%}
-    {%- set columns = [] -%}
-    {%- for type, fields in duckdb_file_fields().items() -%}
-        {%- for key in fields.values() -%}
-            {%- do columns.append('"' ~ key ~ '": ' ~ ("'JSON'" if type == 'document' else "'VARCHAR'")) -%}
-        {%- endfor -%}
-    {%- endfor -%}
-    {{ return("read_json(" ~ files ~ ", columns = {" ~ columns | join(', ') ~ "}, maximum_object_size = 67108864)") }}
+    {%- set typed = [] -%}
+    {%- for name, type in columns.items() -%}{%- do typed.append(sql_text(name) ~ ': ' ~ sql_text(type)) -%}{%- endfor -%}
+    {%- set types = "columns = {" ~ typed | join(', ') ~ "}" -%}
+    {%- if kind == 'json' -%}
+        {{ return("read_json(" ~ files ~ ", " ~ types ~ ", maximum_object_size = 67108864)") }}
+    {%- endif -%}
+    {{ return("read_csv(" ~ files ~ ", " ~ types ~ ", auto_detect = false, " ~ duckdb_csv_dialect(kind) ~ ")") }}
 {% endmacro %}
 
-{# Column name → type. JSON needs no look at the files: what a row lacks is null there. #}
-{% macro duckdb_file_columns(kind, reader) %}
-    {%- set columns = {} -%}
+{% macro duckdb_csv_dialect(kind) %}
+    {%- set delimiter = {'csv': ',', 'tsv': '\t'}[kind] -%}
+    {{ return("header = true, delim = '" ~ delimiter ~ "', quote = '\"', escape = '\"', max_line_size = 67108864") }}
+{% endmacro %}
+
+{# Pairs of columns (name → type) and the files that have them. JSON needs no look at the files: what a row lacks is
+   null there. Parquet files are read as one, by name; CSV files in groups that have the same header. #}
+{% macro duckdb_file_columns(kind, files) %}
     {%- if kind == 'json' -%}
-        {%- for fields in duckdb_file_fields().values() -%}
-            {%- for key in fields.values() -%}{%- do columns.update({key: 'VARCHAR'}) -%}{%- endfor -%}
+        {%- set columns = {} -%}
+        {%- for type, fields in duckdb_file_fields().items() -%}
+            {%- for key in fields.values() -%}
+                {%- do columns.update({key: 'JSON' if type == 'document' else 'VARCHAR'}) -%}
+            {%- endfor -%}
         {%- endfor -%}
-    {%- else -%}
+        {{ return([(columns, files)]) }}
+    {%- endif -%}
+    {%- set groups = {} -%}
+    {%- for some_files in ([files | join(', ')] if kind == 'parquet' else files) -%}
+        {%- set reader = "read_parquet([" ~ some_files ~ "], union_by_name = true)" if kind == 'parquet' else
+            "read_csv(" ~ some_files ~ ", all_varchar = true, ignore_errors = true, " ~ duckdb_csv_dialect(kind) ~ ")" -%}
+        {%- set columns = {} -%}
         {%- for row in run_query("describe select * from " ~ reader).rows -%}
             {%- do columns.update({row[0]: row[1]}) -%}
         {%- endfor -%}
-        {%- if ('startTime' not in columns) or ('spend' not in columns and 'response_cost' not in columns) -%}
+        {%- if 'startTime' not in columns or ('spend' not in columns and 'response_cost' not in columns) -%}
             {{ exceptions.raise_compiler_error(
                 "LITELLM_SPEND_LOGS matches " ~ kind ~ " files that are no spend logs: they need the columns startTime and spend,"
                 ~ " and have: " ~ columns | join(', ')
             ) }}
         {%- endif -%}
-    {%- endif -%}
-    {{ return(columns) }}
+        {%- do groups.setdefault(columns | join('\n'), (columns, []))[1].append(some_files) -%}
+    {%- endfor -%}
+    {{ return(groups.values() | list) }}
 {% endmacro %}
 
 {% macro duckdb_select_spend_logs(reader, columns) %}
