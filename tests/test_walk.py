@@ -91,12 +91,9 @@ def test_what_comes_back_is_what_the_view_shows_to_the_last_digit(
     assert check.code == 0, check.out + check.err
     assert check.out.count(" ok ") == 4
 
-    everything = (
-        project.loader("push", "--start", first, "--end", UNTIL, "--operation", "sum").out
-        + check.out
-        + again.out
-        + dry.err
-    )
+    added = project.loader("push", "--start", first, "--end", UNTIL, "--operation", "sum")
+    assert added.code == 0, added.err
+    everything = added.out + check.out + again.out + dry.err
     assert KEY not in everything
     assert KEY not in repr(anycost.sandbox.state())
     doubled = sum((Decimal(month["cost"]) for month in held(anycost).values()), Decimal(0))
