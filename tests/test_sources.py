@@ -251,6 +251,37 @@ def test_an_old_litellm_without_the_newer_columns_and_tables(postgres: Server, t
     ]
 
 
+def test_deleted_and_renamed_teams_and_keys_keep_a_name(
+    litellm_database: Callable[[], Database], tmp_path: Path
+) -> None:
+    database = litellm_database()
+    database.insert("LiteLLM_TeamTable", [{"team_id": "renamed", "team_alias": "New name"}])
+    database.insert(
+        "LiteLLM_DeletedTeamTable",
+        [
+            {"id": "1", "team_id": "renamed", "team_alias": "Of an earlier life"},
+            {"id": "2", "team_id": "deleted", "team_alias": "Deleted team"},
+        ],
+    )
+    database.insert("LiteLLM_DeletedVerificationToken", [{"id": "1", "token": "k1", "key_alias": "Deleted key"}])
+    old = {"user_api_key_team_alias": "Old name", "user_api_key_alias": "Old key"}
+    database.insert_spend_logs(
+        [
+            spend_log("r1", HOUR, team_id="renamed", api_key="k1", metadata=old),
+            spend_log("r2", HOUR, team_id="deleted", api_key="k2", metadata=old),
+            spend_log("r3", HOUR, team_id="forgotten", api_key="k2", metadata=old),
+        ]
+    )
+    project = Project(tmp_path, database)
+    project.build(variables={"line_dimensions": ["api_key"]})
+    names = '"resource/tag:team_id", "resource/tag:team_alias", "resource/tag:api_key_alias"'
+    assert project.rows(f"select {names} from cbf.cbf_lines order by 1") == [
+        ("deleted", "Deleted team", "Old key"),
+        ("forgotten", "Old name", "Old key"),
+        ("renamed", "New name", "Deleted key"),
+    ]
+
+
 def test_a_schema_without_litellms_tables_is_named(litellm_database: Callable[[], Database], tmp_path: Path) -> None:
     project = Project(tmp_path, litellm_database())
     outcome = project.build(variables={"litellm_schema": "elsewhere"}, ok=False)
