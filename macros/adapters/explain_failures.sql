@@ -1,34 +1,50 @@
-{# After a failed run: one line that says which spend log file cannot be read, and which line of it. #}
+{# After a failed run: one line for each thing that is in the way, what it is and how to mend it. #}
 {% macro explain_failures(results) -%}
-    {{ return(adapter.dispatch('explain_failures', 'litellm_cbf')(results)) }}
+    {%- set explanations = adapter.dispatch('explain_failures', 'litellm_cbf')(results) if execute else [] -%}
+    {%- for explanation in explanations | unique -%}
+        {%- do log('Error: ' ~ explanation, info=true) -%}
+    {%- endfor -%}
 {%- endmacro %}
 
 {% macro default__explain_failures(results) %}
-    {%- for result in results if execute and result.message and 'llm_providers' in result.message and result.status == 'error' -%}
-        {%- do log("Error: the table of provider names is not there yet: run `dbt build`, or `dbt seed`, once before `dbt run`.", info=true) -%}
+    {%- set explanations = [] -%}
+    {%- for result in results if result.status == 'error' and 'llm_providers' in (result.message or '') -%}
+        {%- do explanations.append(
+            "the table of provider names is not there yet: run `dbt build`, or `dbt seed`, once before `dbt run`."
+        ) -%}
     {%- endfor -%}
+    {{ return(explanations) }}
 {% endmacro %}
 
-{# DuckDB names the file, but counts lines of JSON one too far, and prints what stands in a broken line of CSV,
-   which may be a prompt. The line is looked for here, and its text is not shown. #}
+{# DuckDB names the file, but counts lines of JSON one too far. So the line is looked for here; its text, which may be
+   a prompt, is not shown. #}
 {% macro duckdb__explain_failures(results) %}
-    {%- do default__explain_failures(results) -%}
-    {%- if execute -%}
-    {%- for result in results if result.message and 'alformed JSON in file' in result.message -%}
-        {%- set file = modules.re.search('in file "([^"]+)"', result.message).group(1) -%}
-        {%- set lines = "read_csv(" ~ sql_text(file) ~ ", columns = {'line': 'VARCHAR'}, delim = '\\x01', quote = '', escape = '', header = false,"
-            ~ " auto_detect = false, max_line_size = 67108864)" -%}
-        {%- set broken = run_query(
-            "select line_number from (select row_number() over () as line_number, line from " ~ lines ~ ")"
-            ~ " where trim(line) <> '' and not json_valid(line) order by line_number limit 1"
-        ).columns[0].values() -%}
-        {%- set place = ', line ' ~ broken[0] if broken and 'line' in result.message else '' -%}
-        {%- do log("Error: the spend log file " ~ file ~ place ~ " is not valid JSON. Mend or remove it and run dbt again; nothing was changed.", info=true) -%}
+    {%- set explanations = default__explain_failures(results) -%}
+    {%- set mend = " Mend or remove it and run dbt again; nothing was changed." -%}
+    {%- set json_files = [] -%}
+    {%- for result in results if result.message -%}
+        {%- if 'Malformed JSON in file' in result.message -%}
+            {%- set place = modules.re.search('in file "([^"]+)", at byte [0-9]+ in (line)?', result.message) -%}
+            {%- do json_files.append((place.group(1), place.group(2))) if place -%}
+        {%- elif 'CSV Error on Line' in result.message -%}
+            {%- set line = modules.re.search('CSV Error on Line: ([0-9]+)', result.message).group(1) -%}
+            {%- set file = modules.re.search('file = (.+)', result.message).group(1) -%}
+            {%- do explanations.append("the spend log file " ~ file ~ ", line " ~ line ~ " is not valid CSV." ~ mend) -%}
+        {%- endif -%}
     {%- endfor -%}
-    {%- for result in results if result.message and 'CSV Error on Line' in result.message -%}
-        {%- set line = modules.re.search('CSV Error on Line: ([0-9]+)', result.message).group(1) -%}
-        {%- set file = modules.re.search('file = (.+)', result.message).group(1) -%}
-        {%- do log("Error: the spend log file " ~ file ~ ", line " ~ line ~ " is not valid CSV. Mend or remove it and run dbt again; nothing was changed.", info=true) -%}
+    {%- for file, is_of_lines in json_files | unique -%}
+        {%- set place = ', line ' ~ duckdb_first_broken_line(file) if is_of_lines else '' -%}
+        {%- do explanations.append("the spend log file " ~ file ~ place ~ " is not valid JSON." ~ mend) -%}
     {%- endfor -%}
-    {%- endif -%}
+    {{ return(explanations) }}
+{% endmacro %}
+
+{% macro duckdb_first_broken_line(file) %}
+    {%- set lines = "read_csv(" ~ sql_text(file) ~ ", columns = {'line': 'VARCHAR'}, delim = '\\x01', quote = '', escape = '',"
+        ~ " header = false, auto_detect = false, max_line_size = 67108864)" -%}
+    {%- set numbers = run_query(
+        "select line_number from (select row_number() over () as line_number, line from " ~ lines ~ ")"
+        ~ " where trim(line) <> '' and not json_valid(line) order by line_number limit 1"
+    ).columns[0].values() -%}
+    {{ return(numbers[0] if numbers else 'unknown') }}
 {% endmacro %}
