@@ -17,7 +17,7 @@ from typing import Any
 
 from loader.errors import ConfigurationError
 from loader.settings import Target
-from loader.windows import Window, iso
+from loader.windows import HOUR, Window, iso
 
 BATCH_ROWS = 10_000
 HOUR_COLUMN, COST_COLUMN, AMOUNT_COLUMN = "time/usage_start", "cost/cost", "usage/amount"
@@ -87,6 +87,8 @@ class Warehouse(ABC):
 
     def lines(self, window: Window | None = None, newest: int | None = None) -> Iterator[Line]:
         """The lines of the window (all for None), oldest hour first; with `newest`, that many, newest hour first."""
+        if newest is not None:
+            window = self._newest_hours(window, newest)
         names = self.column_names("cbf_lines")
         hour, where_and_parameters = quoted(HOUR_COLUMN), self._where(quoted(HOUR_COLUMN), window)
         where, parameters = where_and_parameters
@@ -103,6 +105,16 @@ class Warehouse(ABC):
             values = {name: value for name, value in zip(names, row, strict=True) if value is not None and value != ""}
             values[HOUR_COLUMN] = stamp[2]
             yield Line(stamp[1], values)
+
+    def _newest_hours(self, window: Window | None, lines: int) -> Window | None:
+        """The part of the window that holds its newest `lines`: the order needs the ids of these hours only."""
+        chosen, count = window, 0
+        for hour in reversed(self.hours(window)):
+            end = chosen.end if count and chosen else hour.start + HOUR
+            chosen, count = Window(hour.start, end), count + hour.line_count
+            if count >= lines:
+                break
+        return chosen
 
     def _where(self, column: str, window: Window | None) -> tuple[str, tuple[datetime, ...]]:
         if window is None:
