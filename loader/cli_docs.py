@@ -13,13 +13,14 @@ PAGE = Path(__file__).parent.parent / "docs" / "cli.md"
 
 def render() -> str:
     """The page."""
-    context = click.Context(main, info_name="loader", max_content_width=100, terminal_width=100)
+    # The group's own settings, or the page would name other help options than the commands do.
+    context = click.Context(main, info_name="loader", terminal_width=100, **main.context_settings)
     parts = [
         "# The commands of `loader`\n\nMade from `--help` by `make docs`; do not edit.\n",
         _block(main.get_help(context)),
     ]
     for name, command in sorted(main.commands.items()):
-        sub = click.Context(command, info_name=name, parent=context, max_content_width=100, terminal_width=100)
+        sub = click.Context(command, info_name=name, parent=context, terminal_width=100)
         parts.append(f"## loader {name}\n\n{_block(command.get_help(sub))}")
     return "\n".join(parts)
 
