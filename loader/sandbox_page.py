@@ -33,10 +33,13 @@ def page(state: dict[str, Any]) -> str:
             ]
             parts.append(_table(["hour (UTC)", "rows", "cost"], hours))
     requests = [
-        [each["at"], f"{each['method']} {each['path']}", f"{each['bytes']:,}", str(each["status"])]
+        [each["at"], f"{each['method']} {each['path']}", f"{each['bytes']:,}", f"{each['rows']:,}", str(each["status"])]
         for each in reversed(state["requests"])
     ]
-    parts.append("<h2>Requests, newest first</h2>" + _table(["at", "request", "bytes", "status"], requests))
+    parts.append(
+        f"<h2>Requests, newest first</h2><p>Refused for being concurrent: {state['concurrent_requests_seen']:,}.</p>"
+        + _table(["at", "request", "bytes", "rows", "status"], requests)
+    )
     return (
         "<!doctype html><html lang='en'><meta charset='utf-8'>"
         "<meta name='viewport' content='width=device-width, initial-scale=1'>"

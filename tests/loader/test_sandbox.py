@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from loader.anycost import AnyCost
 from loader.drops import deliveries
 from loader.errors import ConfigurationError, RejectedError
-from loader.sandbox import ROOT, Answer, AnyCostSandbox, Body, Limits, Month
+from loader.sandbox import ROOT, Answer, AnyCostSandbox, Body, Limits, Stream
 from loader.sandbox_server import SandboxServer, serve_sandbox
 from loader.settings import Credentials, Secret
 from tests.loader.builders import line
@@ -207,10 +207,10 @@ class Slow(AnyCostSandbox):
         super().__init__(KEY)
         self.entered, self.go = threading.Event(), threading.Event()
 
-    def _apply(self, body: Body, months: dict[str, Month]) -> Answer:
+    def _apply(self, body: Body, stream: Stream) -> Answer:
         self.entered.set()
         assert self.go.wait(30)
-        return super()._apply(body, months)
+        return super()._apply(body, stream)
 
 
 def test_a_stream_is_free_again_after_a_refusal(sandbox: AnyCostSandbox) -> None:
