@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta, timezone
 from decimal import Decimal
+from typing import Any
 
 from tests.litellm.requests import Row, spend_log
 from tests.project import Project, put
@@ -98,3 +99,59 @@ def test_dimensions_can_come_and_go_without_touching_the_past(project: Project) 
     put(project, [spend_log("b", START + timedelta(hours=1), request_tags=["app:x"], user="u")])
     project.build(tests=True, variables={"line_dimensions": ["tag:app"]})
     assert ids() == ["team-123:llm-usage:gpt-4o|tag__app=x", *split]
+
+
+HOURS = "select usage_hour, line_count, cost_usd, total_tokens, fingerprint from cbf.cbf_hours order by 1"
+
+
+def test_what_is_kept_of_each_hour_is_what_a_full_build_would_say(project: Project) -> None:
+    def kept_is_right(*arguments: str) -> list[tuple[Any, ...]]:
+        kept = project.rows(HOURS)
+        project.build("--full-refresh", "--select", "cbf_hours", *arguments)
+        assert project.rows(HOURS) == kept
+        return kept
+
+    put(project, requests(0, 9))
+    project.build()
+    first = kept_is_right()
+    assert len({row[-1] for row in first}) == 1  # the same usage in each hour
+
+    # Later runs look at the hours that were summed again only; a run that fails before this model is made up for.
+    put(project, [*requests(0, 9), spend_log("late", START + timedelta(hours=4), spend=9.0), *requests(10, 10)])
+    project.build("--select", "+int_usage__hourly", "cbf_lines")
+    put(project, [*requests(8, 12)])
+    project.build("--vars", "{lookback_hours: 1}")
+    second = kept_is_right("--vars", "{lookback_hours: 1}")
+    assert [hour for hour, row in enumerate(second) if row[-1] != first[0][-1]] == [4]
+    assert len(second) == 13
+
+    # What no run changed is not looked at again: that is what keeps a run's cost from growing with the history.
+    project.write("update cbf.cbf_hours set fingerprint = 'not looked at' where line_count > 0")
+    project.build("--vars", "{lookback_hours: 1}")
+    assert [row[-1] == "not looked at" for row in project.rows(HOURS)] == [True] * 11 + [False] * 2
+
+    # Another mapping makes each line another line.
+    project.build("--vars", "{token_tags: false, lookback_hours: 1}")
+    remapped = kept_is_right("--vars", "{token_tags: false}")
+    assert not {row[-1] for row in remapped} & {row[-1] for row in second} | {"not looked at"} & {
+        row[-1] for row in remapped
+    }
+
+    # Without any provider an hour has no lines, and is still there to say so.
+    project.build("--vars", "{exclude_providers: [openai], lookback_hours: 1}")
+    emptied = kept_is_right("--vars", "{exclude_providers: [openai]}")
+    assert {row[1:] for row in emptied} == {(0, Decimal(0), 0, "empty")}
+    project.build("--full-refresh", tests=True)
+    assert project.rows(HOURS) == second
+
+
+def test_the_push_log_outlives_every_run(project: Project) -> None:
+    put(project, requests(0, 1))
+    project.build()
+    project.write(
+        "insert into cbf.push_log (connection_id, api_url, sequence, usage_hour, outcome, recorded_at)"
+        " values ('c', 'https://h', 1, '2026-11-01 00:00:00', 'accepted', '2026-11-01 02:00:00')"
+    )
+    project.build()
+    project.build("--full-refresh", tests=True)
+    assert project.rows("select connection_id, sequence, outcome from cbf.push_log") == [("c", 1, "accepted")]

@@ -23,6 +23,7 @@ ALL_DIMENSIONS = [
     "user", "api_key", "end_user", "organization", "project", "model_group", "call_type", "agent",
     "tag:env", "tag:app", "metadata:cost_center", "metadata:env",
 ]  # fmt: skip
+HOUR_COLUMNS = "usage_hour, line_count, cost_usd, total_tokens, fingerprint"
 FILE_KINDS = ("jsonl", "json", "csv", "parquet", "payload", "payload_files")
 
 
@@ -100,7 +101,7 @@ def lines_of(project: Project, dimensions: list[str]) -> list[tuple[Any, ...]]:
     project.build(tests=True, variables={"line_dimensions": dimensions})
     order = '"time/usage_start", "resource/id"'
     lines = project.rows(f"select * from cbf.cbf_lines order by {order}")
-    hours = project.rows("select * from cbf.cbf_hours order by usage_hour")
+    hours = project.rows(f"select {HOUR_COLUMNS} from cbf.cbf_hours order by usage_hour")
     return sorted(lines, key=repr) + hours
 
 
@@ -185,14 +186,14 @@ def test_a_broken_line_stops_the_run_and_is_named(tmp_path: Path) -> None:
     project = Project(tmp_path)
     write([spend_log(f"r{n}", HOUR) for n in range(5)], project.logs, "jsonl")
     project.build()
-    before = project.rows("select * from cbf.cbf_hours")
+    before = project.rows(f"select {HOUR_COLUMNS} from cbf.cbf_hours order by usage_hour")
     broken = project.logs / "broken.jsonl"
     broken.write_text('{"request_id": "a", "spend": 1}\n{"request_id": "b", "messages": "my secret prompt\n')
     outcome = project.build(ok=False)
     assert outcome.code == 1
     assert f"the spend log file {broken}, line 2 is not valid JSON" in outcome.out
     assert "secret prompt" not in outcome.out
-    assert project.rows("select * from cbf.cbf_hours") == before
+    assert project.rows(f"select {HOUR_COLUMNS} from cbf.cbf_hours order by usage_hour") == before
 
 
 def test_a_broken_csv_line_stops_the_run_and_is_named(tmp_path: Path) -> None:

@@ -3,15 +3,15 @@
 
 with
 
--- Stands here so that dbt builds this after the hours; a run that failed to sum them leaves this row as it was.
-usage_hours as (
-    select * from {{ ref('int_usage__hourly') }}
+-- Stands here so that dbt builds this last; a run that failed before that leaves this row as it was.
+summed_hours as (
+    select * from {{ ref('cbf_hours') }}
     where false
 ),
 
 final as (
     select cast({{ sql_text(run_started_at.strftime('%Y-%m-%d %H:%M:%S')) }} as timestamp) as built_at
-    where not exists (select 1 from usage_hours)
+    where not exists (select 1 from summed_hours)
 )
 
 select * from final

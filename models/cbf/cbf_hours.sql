@@ -1,8 +1,42 @@
--- One row per UTC hour of cbf_lines. Two hours with the same fingerprint hold the same lines, on every engine.
+-- One row per summed UTC hour. Two hours with the same fingerprint hold the same lines, on every engine.
+-- Kept as a table so that whoever looks for what has changed need not hash all history; built anew for the hours
+-- that were summed since, or for all when the definition of the lines has changed.
+{{ config(
+    materialized='incremental',
+    incremental_strategy='delete+insert',
+    unique_key='usage_hour',
+    on_schema_change='append_new_columns',
+    indexes=[{'columns': ['usage_hour'], 'unique': true}, {'columns': ['summed_at']}],
+) }}
+
+{%- set definition = lines_definition() %}
+{%- set summed_hours = hours_summed_since(this, definition) if is_incremental() else none %}
+
 with
+
+usage_hours as (
+    select * from {{ ref('int_usage__hourly') }}
+    {%- if summed_hours %}
+    where usage_hour >= {{ summed_hours.first }} and usage_hour <= {{ summed_hours.last }} and {{ summed_hours.condition }}
+    {%- endif %}
+),
 
 lines as (
     select * from {{ ref('cbf_lines') }}
+    {%- if summed_hours %}
+    where
+        {{ cbf_column('time/usage_start') }} >= {{ summed_hours.first }}
+        and {{ cbf_column('time/usage_start') }} <= {{ summed_hours.last }}
+    {%- endif %}
+),
+
+-- An hour can be without lines: all of its providers are left out.
+changed_hours as (
+    select
+        usage_hour,
+        max(summed_at) as summed_at
+    from usage_hours
+    group by usage_hour
 ),
 
 -- An absent value adds nothing, so a column that is new and empty changes no fingerprint.
@@ -15,15 +49,28 @@ hashed as (
     from lines
 ),
 
-final as (
+summarized as (
     select
         usage_hour,
-        cast(count(*) as {{ dbt.type_bigint() }}) as line_count,
-        cast(sum(cost_usd) as {{ usd_type() }}) as cost_usd,
-        cast(sum(total_tokens) as {{ dbt.type_bigint() }}) as total_tokens,
+        count(*) as line_count,
+        sum(cost_usd) as cost_usd,
+        sum(total_tokens) as total_tokens,
         {{ dbt.hash(ordered_concatenation('line_hash')) }} as fingerprint
     from hashed
     group by usage_hour
+),
+
+final as (
+    select
+        changed_hours.usage_hour,
+        cast(coalesce(summarized.line_count, 0) as {{ dbt.type_bigint() }}) as line_count,
+        cast(coalesce(summarized.cost_usd, 0) as {{ usd_type() }}) as cost_usd,
+        cast(coalesce(summarized.total_tokens, 0) as {{ dbt.type_bigint() }}) as total_tokens,
+        coalesce(summarized.fingerprint, 'empty') as fingerprint,
+        changed_hours.summed_at,
+        cast({{ sql_text(definition) }} as {{ dbt.type_string() }}) as lines_definition
+    from changed_hours
+    left join summarized on changed_hours.usage_hour = summarized.usage_hour
 )
 
 select * from final

@@ -7,6 +7,7 @@
     unique_key='usage_hour',
     on_schema_change='append_new_columns',
     full_refresh=false,
+    indexes=[{'columns': ['usage_hour']}, {'columns': ['summed_at']}],
 ) }}
 
 {%- set window_start = usage_window_start(this) if is_incremental() else none %}
@@ -193,7 +194,8 @@ final as (
         cast(hourly.prompt_tokens as {{ dbt.type_bigint() }}) as prompt_tokens,
         cast(hourly.completion_tokens as {{ dbt.type_bigint() }}) as completion_tokens,
         cast(hourly.total_tokens as {{ dbt.type_bigint() }}) as total_tokens,
-        cast(hourly.cost_usd as {{ usd_type() }}) as cost_usd
+        cast(hourly.cost_usd as {{ usd_type() }}) as cost_usd,
+        {{ this_run() }} as summed_at
     from hourly
     inner join replaceable_hours on hourly.usage_hour = replaceable_hours.usage_hour
     left join teams on hourly.team_id = teams.team_id

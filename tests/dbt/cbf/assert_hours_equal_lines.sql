@@ -1,23 +1,29 @@
--- Money in = money out: cbf_hours speaks of every line.
+-- Money in = money out, hour by hour: cbf_hours speaks of every line.
 with
 
 lines as (
     select
+        {{ cbf_column('time/usage_start') }} as usage_hour,
         count(*) as line_count,
-        coalesce(sum({{ cbf_column('cost/cost') }}), 0) as cost_usd
+        sum({{ cbf_column('cost/cost') }}) as cost_usd
     from {{ ref('cbf_lines') }}
+    group by {{ cbf_column('time/usage_start') }}
 ),
 
 hours as (
-    select
-        coalesce(sum(line_count), 0) as line_count,
-        coalesce(sum(cost_usd), 0) as cost_usd
-    from {{ ref('cbf_hours') }}
+    select * from {{ ref('cbf_hours') }}
+    where line_count > 0
 )
 
 select
+    lines.usage_hour,
+    hours.usage_hour as hours_usage_hour,
     lines.line_count,
     hours.line_count as hours_line_count
 from lines
-cross join hours
-where lines.line_count <> hours.line_count or lines.cost_usd <> hours.cost_usd
+full outer join hours on lines.usage_hour = hours.usage_hour
+where
+    lines.usage_hour is null
+    or hours.usage_hour is null
+    or lines.line_count <> hours.line_count
+    or lines.cost_usd <> hours.cost_usd

@@ -1,0 +1,21 @@
+{# The text that defines a view in the warehouse; empty when there is no such view. #}
+{% macro view_definition(relation) -%}
+    {{ return(adapter.dispatch('view_definition', 'litellm_cbf')(relation)) }}
+{%- endmacro %}
+
+{% macro default__view_definition(relation) %}{{ unsupported_adapter('view_definition') }}{% endmacro %}
+
+{% macro duckdb__view_definition(relation) %}
+    {%- set found = run_query(
+        "select sql from duckdb_views() where schema_name = " ~ sql_text(relation.schema) ~ " and view_name = " ~ sql_text(relation.identifier)
+    ).rows -%}
+    {{ return(found[0][0] if found else '') }}
+{% endmacro %}
+
+{% macro postgres__view_definition(relation) %}
+    {%- set found = run_query(
+        "select definition from pg_catalog.pg_views where schemaname = " ~ sql_text(relation.schema) ~ " and viewname = "
+        ~ sql_text(relation.identifier)
+    ).rows -%}
+    {{ return(found[0][0] if found else '') }}
+{% endmacro %}
