@@ -13,12 +13,15 @@ from types import TracebackType
 from typing import Any
 
 import requests
+from urllib3.exceptions import NewConnectionError
 
 from loader.drops import Drop
 from loader.errors import RejectedError, RetryableError, UnknownOutcomeError
 from loader.settings import Credentials
 
-RETRYABLE = frozenset({408, 425, 429, *range(500, 600)})
+RETRYABLE = frozenset({408, 409, 425, 429, *range(500, 600)})
+# Another request is under way, or what stands before the service did not wait for its answer.
+MAYBE_UNDER_WAY = frozenset({408, 409, 502, 504})
 ROOT = "/v2/connections/billing/anycost"
 TIMEOUTS = (10.0, 120.0)  # seconds to connect, seconds without a byte of the answer
 
@@ -52,8 +55,9 @@ class AnyCost:
 
         Raises:
             RejectedError: CloudZero answered and will not take it.
-            RetryableError: CloudZero answered 408, 425, 429 or 5xx; a next try needs a new key.
-            UnknownOutcomeError: no answer came, or none that can be read; the same key may be sent again.
+            RetryableError: CloudZero answered 408, 409, 425, 429, 5xx, or with what cannot be read; a next try needs
+                a new key.
+            UnknownOutcomeError: no answer came; the same key may be sent again.
         """
         path = f"{ROOT}/{self._credentials.connection_id}/billing_drops"
         connection = _part(self._call("POST", path, drop.body, {"cloudzero-idempotency-key": key}), "connection", dict)
@@ -93,22 +97,27 @@ class AnyCost:
             answer = self._session.request(
                 method, url, data=body, headers=sent, auth=self._sign, timeout=self._timeouts, allow_redirects=False
             )
-        except requests.Timeout as error:
+        except requests.ReadTimeout as error:
             raise UnknownOutcomeError(
-                f"No answer from {self._credentials.api_url} within {self._timeouts[1]:g} s."
+                f"No answer from {self._credentials.api_url} within {self._timeouts[1]:g} s.", under_way=True
             ) from error
         except requests.RequestException as error:
+            never_left = _never_left(error)
+            hint = ": is the host right, and reachable from here?" if never_left else ": the connection was cut."
             raise UnknownOutcomeError(
-                f"No answer from {self._credentials.api_url} ({type(error).__name__}):"
-                " is the host right, and reachable from here?"
+                f"No answer from {self._credentials.api_url} ({type(error).__name__}){hint}",
+                under_way=not never_left,
+                did_nothing=never_left,
             ) from error
         if answer.status_code == 404 and missing_is_none:
             return None
         if answer.status_code in RETRYABLE:
             wait = _retry_after(answer.headers.get("Retry-After"))
-            did_nothing = answer.status_code == 429
             raise RetryableError(
-                f"CloudZero answered {answer.status_code}: {self._message(answer)}.", wait, did_nothing
+                f"CloudZero answered {answer.status_code}: {self._message(answer)}.",
+                wait,
+                did_nothing=answer.status_code == 429,
+                under_way=answer.status_code in MAYBE_UNDER_WAY,
             )
         if answer.status_code != 200:
             raise RejectedError(
@@ -117,7 +126,7 @@ class AnyCost:
         try:
             return answer.json()
         except ValueError as error:
-            raise UnknownOutcomeError(
+            raise RetryableError(
                 f"{self._credentials.api_url} answered with something that is not JSON: is it CloudZero's API?"
             ) from error
 
@@ -138,10 +147,18 @@ class AnyCost:
         return " ".join(text.split())[:500].rstrip(".")
 
 
+def _never_left(error: requests.RequestException) -> bool:
+    """Whether no byte of the request can have left: no such host, nobody listens, no TLS."""
+    if isinstance(error, requests.ConnectTimeout | requests.exceptions.SSLError | requests.exceptions.ProxyError):
+        return True
+    reason = getattr(error.args[0] if error.args else None, "reason", None)
+    return isinstance(reason, NewConnectionError)
+
+
 def _part(answer: Any, name: str, kind: type) -> Any:
     part = answer.get(name) if isinstance(answer, dict) else None
     if not isinstance(part, kind):
-        raise UnknownOutcomeError(f"CloudZero's answer lacks {name!r}, so nothing is known of what it did.")
+        raise RetryableError(f"CloudZero's answer lacks {name!r}, so nothing is known of what it did.")
     return part
 
 
@@ -149,7 +166,7 @@ def _row_count(connection: dict[str, Any]) -> int:
     try:
         return int(connection["row_count"])
     except (KeyError, TypeError, ValueError) as error:
-        raise UnknownOutcomeError(
+        raise RetryableError(
             "CloudZero's answer lacks the row_count, so nothing is known of what it stored."
         ) from error
 

@@ -25,15 +25,38 @@ TAIL = b"]}"
 
 
 @dataclass(frozen=True)
+class Share:
+    """What one body, or one delivery, holds of a UTC hour: its rows, their USD and their bytes as JSON."""
+
+    hour: datetime
+    row_count: int
+    cost: Decimal
+    byte_count: int
+
+
+@dataclass(frozen=True)
 class Drop:
-    """One body: `hours` are the UTC hours it holds rows of, `cost` is their USD."""
+    """One body, and what it holds of each hour."""
 
     month: datetime
     operation: str
-    hours: tuple[datetime, ...]
-    row_count: int
-    cost: Decimal
+    shares: tuple[Share, ...]
     body: bytes = field(repr=False)
+
+    @property
+    def hours(self) -> tuple[datetime, ...]:
+        """The UTC hours that it holds rows of."""
+        return tuple(share.hour for share in self.shares)
+
+    @property
+    def row_count(self) -> int:
+        """Rows over all hours."""
+        return sum(share.row_count for share in self.shares)
+
+    @property
+    def cost(self) -> Decimal:
+        """USD over all hours."""
+        return sum((share.cost for share in self.shares), Decimal(0))
 
 
 @dataclass(frozen=True)
@@ -50,6 +73,25 @@ class Delivery:
     def hours(self) -> tuple[datetime, ...]:
         """The UTC hours that this delivers."""
         return self.drops[0].hours
+
+    @property
+    def shares(self) -> tuple[Share, ...]:
+        """What it holds of each hour, over all bodies."""
+        first, *others = self.drops
+        if not others:
+            return first.shares
+        (share,) = first.shares
+        for drop in others:
+            more = drop.shares[0]
+            share = Share(
+                share.hour, share.row_count + more.row_count, share.cost + more.cost, share.byte_count + more.byte_count
+            )
+        return (share,)
+
+    @property
+    def operation(self) -> str:
+        """What AnyCost is asked to do with the hours."""
+        return self.drops[0].operation
 
     @property
     def row_count(self) -> int:
@@ -72,20 +114,32 @@ class _Part:
     """Rows on their way into a body."""
 
     rows: list[bytes] = field(default_factory=list)
-    hours: list[datetime] = field(default_factory=list)
+    shares: list[Share] = field(default_factory=list)
+    size: int = 0  # bytes of the rows and the commas between them
+
+    def add(self, hour: _HourPart) -> None:
+        self.rows += hour.rows
+        self.shares.append(Share(hour.start, len(hour.rows), hour.cost, hour.size - len(hour.rows)))
+        self.size += hour.size
+
+    def drop(self, operation: str) -> Drop:
+        month = month_start(self.shares[0].hour)
+        return Drop(month, operation, tuple(self.shares), _head(month, operation) + b",".join(self.rows) + TAIL)
+
+
+@dataclass
+class _HourPart:
+    """Rows of one hour, as many as fit into a body."""
+
+    start: datetime
+    rows: list[bytes] = field(default_factory=list)
     cost: Decimal = Decimal(0)
     size: int = 0  # bytes of the rows and the commas between them
 
-    def add(self, other: _Part) -> None:
-        self.rows += other.rows
-        self.hours += other.hours
-        self.cost += other.cost
-        self.size += other.size
-
-    def drop(self, operation: str) -> Drop:
-        month = month_start(self.hours[0])
-        body = _head(month, operation) + b",".join(self.rows) + TAIL
-        return Drop(month, operation, tuple(self.hours), len(self.rows), self.cost, body)
+    def alone(self, operation: str) -> Drop:
+        part = _Part()
+        part.add(self)
+        return part.drop(operation)
 
 
 def encode(line: Line) -> bytes:
@@ -107,7 +161,7 @@ def deliveries(lines: Iterable[Line], operation: str, max_bytes: int = MAX_BODY_
     for hour, lines_of_hour in groupby(lines, key=lambda line: line.hour):
         room = max_bytes - len(_head(hour, "replace_hourly")) - len(TAIL)
         parts = list(_parts(hour, lines_of_hour, room))
-        other_month = bool(pending.hours) and month_start(pending.hours[0]) != month_start(hour)
+        other_month = bool(pending.shares) and month_start(pending.shares[0].hour) != month_start(hour)
         if pending.rows and (other_month or len(parts) > 1 or pending.size + parts[0].size > room):
             yield Delivery((pending.drop(operation),))
             operation, pending = after_first, _Part()
@@ -115,9 +169,9 @@ def deliveries(lines: Iterable[Line], operation: str, max_bytes: int = MAX_BODY_
             pending.add(parts[0])
         elif operation == "sum":
             # Nothing replaces what a sum has added, so beginning again at the first part would add it twice.
-            yield from (Delivery((part.drop("sum"),)) for part in parts)
+            yield from (Delivery((part.alone("sum"),)) for part in parts)
         else:
-            yield Delivery((parts[0].drop(operation), *(part.drop("sum") for part in parts[1:])))
+            yield Delivery((parts[0].alone(operation), *(part.alone("sum") for part in parts[1:])))
             operation = after_first
     if pending.rows:
         yield Delivery((pending.drop(operation),))
@@ -127,20 +181,20 @@ def _head(month: datetime, operation: str) -> bytes:
     return b'{"month":"%b","operation":"%b","data":[' % (iso(month_start(month)).encode(), operation.encode())
 
 
-def _parts(hour: datetime, lines: Iterable[Line], room: int) -> Iterator[_Part]:
+def _parts(hour: datetime, lines: Iterable[Line], room: int) -> Iterator[_HourPart]:
     """One hour's rows in parts of at most `room` bytes: one part for nearly every hour."""
-    part = _Part(hours=[hour])
+    part = _HourPart(hour)
     for line in lines:
         row = encode(line)
         size = len(row) + 1
         if size > room:
             raise GuardError(
                 f"One line of {iso(hour)} is {size:,} bytes, more than a body may hold:"
-                f" {line.values['resource/id'][:80]}"
+                f" {line.values.get('resource/id', '')[:80]}"
             )
         if part.rows and part.size + size > room:
             yield part
-            part = _Part(hours=[hour])
+            part = _HourPart(hour)
         part.rows.append(row)
         part.size += size
         part.cost += Decimal(line.values[COST_COLUMN])

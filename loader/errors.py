@@ -9,7 +9,10 @@ from typing import ClassVar
 
 
 class ExitCode(IntEnum):
-    """What the shell sees. 1 is left to Python: a crash, which is a defect of ours."""
+    """What the shell sees. 1 is left to Python: a crash, which is a defect of ours.
+
+    A signal that ended the loader is told in the shell's own way: 130 after Ctrl-C, 143 after SIGTERM.
+    """
 
     DONE = 0
     USAGE = 2
@@ -44,25 +47,48 @@ class RejectedError(LoaderError):
 
 
 class UnknownOutcomeError(LoaderError):
-    """No answer came, or none that can be read: the drop may or may not have been stored."""
+    """No answer came, or none that can be read: the drop may or may not have been stored.
+
+    `under_way` when CloudZero may still be at work on the request, so that the next one has to wait for it.
+    `did_nothing` when it is certain that nothing was stored: the request never left, or the answer says so (429).
+    """
 
     exit_code = ExitCode.UNKNOWN_OUTCOME
+
+    def __init__(self, message: str, under_way: bool = False, did_nothing: bool = False) -> None:
+        super().__init__(message)
+        self.under_way = under_way
+        self.did_nothing = did_nothing
 
 
 class RetryableError(UnknownOutcomeError):
     """CloudZero answered, but not with a certain outcome: a next try is right, and needs a new idempotency key.
 
-    `did_nothing` when the answer says that nothing was stored (429); a 5xx does not say that. `retry_after` is what
-    its `Retry-After` header asks for, in seconds, or None.
+    `retry_after` is what its `Retry-After` header asks for, in seconds, or None.
     """
 
-    def __init__(self, message: str, retry_after: float | None = None, did_nothing: bool = False) -> None:
-        super().__init__(message)
+    def __init__(
+        self, message: str, retry_after: float | None = None, did_nothing: bool = False, under_way: bool = False
+    ) -> None:
+        super().__init__(message, under_way, did_nothing)
         self.retry_after = retry_after
-        self.did_nothing = did_nothing
 
 
 class GuardError(LoaderError):
-    """Stopped before harm was done: an hour that is not complete, models that were not built since."""
+    """Stopped before harm was done: an hour that is not complete, a cost that has shrunk, a month that is full."""
 
     exit_code = ExitCode.GUARD
+
+
+class LockedError(GuardError):
+    """Another process is at work on the same stream or file: nothing was begun."""
+
+
+class StoppedError(LoaderError):
+    """SIGTERM or Ctrl-C: what was begun has been ended or recorded as unknown, the rest was left."""
+
+    exit_code = ExitCode.UNKNOWN_OUTCOME
+
+    def __init__(self, message: str, signal_number: int) -> None:
+        super().__init__(message)
+        self.signal_number = signal_number

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import csv
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from decimal import Decimal
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
 
 import orjson
 
 from loader.drops import encode
 from loader.warehouse import AMOUNT_COLUMN, COST_COLUMN, HOUR_COLUMN, Hour, Line
+from loader.windows import iso
+
+if TYPE_CHECKING:
+    from loader.push import Push
 
 FORMATS = ("table", "json", "csv", "ndjson")
 # The columns that a person looks for first; the rest is the same in every line or long.
@@ -95,19 +99,52 @@ def print_answer(answer: dict[str, object], out: TextIO) -> None:
     _print_json(answer, out)
 
 
+class Bar:
+    """A progress bar over lines. This one shows nothing."""
+
+    def start(self, total_lines: int) -> None:
+        """Say how many lines there are."""
+
+    def advance(self, lines: int) -> None:
+        """Say that so many more are done."""
+
+
 @contextmanager
-def progress(total_lines: int, label: str) -> Iterator[Callable[[int], None]]:
-    """A progress bar over lines on stderr, when that is a terminal; nothing elsewhere."""
+def progress(label: str) -> Iterator[Bar]:
+    """A progress bar on stderr, when that is a terminal; nothing elsewhere."""
     if not sys.stderr.isatty():
-        yield lambda _: None
+        yield Bar()
         return
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task(label, total=total_lines)
-        yield lambda lines: bar.advance(task, lines)
+    with Progress(*columns, console=Console(stderr=True), transient=True) as shown:
+        task = shown.add_task(label, total=None)
+
+        class Shown(Bar):
+            def start(self, total_lines: int) -> None:
+                shown.update(task, total=total_lines)
+
+            def advance(self, lines: int) -> None:
+                shown.advance(task, lines)
+
+        yield Shown()
+
+
+def push_answer(push: Push) -> dict[str, object]:
+    """The shape that LiteLLM's `POST /cloudzero/export` answers with, and what was sent."""
+    sent, plan = push.sent, push.plan
+    assert plan is not None  # noqa: S101
+    return {
+        "message": "CloudZero export completed successfully" if plan.hours else "Nothing to send",
+        "status": "success",
+        "summary": {
+            "hours": sent.hours, "lines": sent.lines, "bytes": sent.bytes, "cost": decimal_text(sent.cost),
+            "drops": sent.drops, "seconds": round(push.seconds, 3),
+        },
+        "held_back": [{"hour": iso(each.hour), "kind": each.kind, "reason": each.reason} for each in plan.held_back],
+    }  # fmt: skip
 
 
 def _dry_run_answer(lines: Sequence[Line], hours: Sequence[Hour]) -> dict[str, object]:
@@ -133,7 +170,7 @@ def _usage(line: Line) -> dict[str, object]:
         **tags,
         "spend": orjson.Fragment(line.values[COST_COLUMN]),
         **counts,
-        "total_tokens": int(line.values[AMOUNT_COLUMN]),
+        "total_tokens": int(line.values.get(AMOUNT_COLUMN, "0")),
     }
 
 

@@ -56,6 +56,20 @@ class Target:
     options: Mapping[str, Any] = field(repr=False)
 
 
+@dataclass(frozen=True, order=True)
+class Stream:
+    """One AnyCost stream: a connection at a host. `api_url` is scheme, host and port only.
+
+    The host is part of it, so that what was sent to a sandbox in a rehearsal is not taken for sent to CloudZero.
+    """
+
+    connection_id: str
+    api_url: str
+
+    def __str__(self) -> str:
+        return f"{self.connection_id} at {self.api_url}"
+
+
 @dataclass(frozen=True)
 class Credentials:
     """Where to send, and with which key."""
@@ -63,6 +77,21 @@ class Credentials:
     api_key: Secret
     connection_id: str
     api_url: str
+
+    @property
+    def stream(self) -> Stream:
+        """The stream that these are for."""
+        return _stream(self.connection_id, self.api_url)
+
+
+def read_stream(environ: Mapping[str, str] = os.environ) -> Stream | None:
+    """The stream that CLOUDZERO_CONNECTION_ID and CLOUDZERO_API_URL name, without any key; None without the first.
+
+    Raises:
+        ConfigurationError: one of them is none.
+    """
+    connection_id, api_url = _connection(environ)
+    return _stream(connection_id, api_url) if connection_id else None
 
 
 def read_credentials(environ: Mapping[str, str] = os.environ) -> Credentials:
@@ -72,17 +101,26 @@ def read_credentials(environ: Mapping[str, str] = os.environ) -> Credentials:
         ConfigurationError: one of the first two is missing, or the URL is none.
     """
     api_key = environ.get("CLOUDZERO_API_KEY", "").strip()
-    connection_id = environ.get("CLOUDZERO_CONNECTION_ID", "").strip()
-    api_url = (environ.get("CLOUDZERO_API_URL", "").strip() or DEFAULT_API_URL).rstrip("/")
-    if not api_key or not connection_id:
+    if not api_key or not environ.get("CLOUDZERO_CONNECTION_ID", "").strip():
         raise ConfigurationError(MISSING_CREDENTIALS)
-    if not re.match(r"https?://[^/@\s]+(/\S*)?$", api_url):
-        raise ConfigurationError("CLOUDZERO_API_URL is not a URL of the form https://host[:port], without user info.")
+    connection_id, api_url = _connection(environ)
     if not re.fullmatch(r"[\x21-\x7e]+", api_key):
         raise ConfigurationError("CLOUDZERO_API_KEY holds blanks or characters that no HTTP header can carry.")
-    if not re.fullmatch(r"[A-Za-z0-9._~-]+", connection_id):
-        raise ConfigurationError("CLOUDZERO_CONNECTION_ID holds characters that no connection id has.")
     return Credentials(Secret(api_key), connection_id, api_url)
+
+
+def _connection(environ: Mapping[str, str]) -> tuple[str, str]:
+    connection_id = environ.get("CLOUDZERO_CONNECTION_ID", "").strip()
+    api_url = (environ.get("CLOUDZERO_API_URL", "").strip() or DEFAULT_API_URL).rstrip("/")
+    if not re.match(r"https?://[^/@\s]+(/\S*)?$", api_url):
+        raise ConfigurationError("CLOUDZERO_API_URL is not a URL of the form https://host[:port], without user info.")
+    if not re.fullmatch(r"[A-Za-z0-9._~-]*", connection_id):
+        raise ConfigurationError("CLOUDZERO_CONNECTION_ID holds characters that no connection id has.")
+    return connection_id, api_url
+
+
+def _stream(connection_id: str, api_url: str) -> Stream:
+    return Stream(connection_id, "/".join(api_url.split("/")[:3]).lower())
 
 
 def read_timezone(environ: Mapping[str, str] = os.environ) -> ZoneInfo:

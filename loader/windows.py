@@ -12,6 +12,7 @@ from datetime import datetime, timedelta, timezone, tzinfo
 from loader.errors import UsageError
 
 HOUR = timedelta(hours=1)
+PENDING = "pending"  # no hours of the clock: those that CloudZero does not hold as they are now
 WINDOW_NAMES = ("last_hour", "last_24h", "today", "yesterday", "month_to_date", "last_month")
 
 

@@ -114,7 +114,7 @@ def test_hours_that_may_be_half_are_not_sent(
     for name, value in project.environment().items():
         monkeypatch.setenv(name, value)
     now = datetime(2024, 1, 15, 14, 40, tzinfo=timezone.utc)
-    monkeypatch.setattr("loader.cli._now", lambda: now)
+    monkeypatch.setattr("loader.cli_options.now", lambda: now)
 
     def push(*arguments: str) -> tuple[int, str, str]:
         result = CliRunner().invoke(main, ["push", *arguments])

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
 
 from loader.anycost import Receipt
+from loader.delivery import Patience
 from loader.drops import Drop
-from loader.push import Patience
 from loader.warehouse import COST_COLUMN, HOUR_COLUMN, Line
 from loader.windows import iso
 
@@ -26,6 +26,8 @@ class FakeClient:
     """Answers from a list, then with success; remembers what it was sent."""
 
     answers: list[Exception | int | None] = field(default_factory=list)
+    bad: bytes = b"\0"  # validation finds fault with a body that holds this
+    validation: Exception | None = None
     sent: list[tuple[Drop, str]] = field(default_factory=list)
 
     def post(self, drop: Drop, key: str) -> Receipt:
@@ -35,6 +37,12 @@ class FakeClient:
         if isinstance(answer, Exception):
             raise answer
         return Receipt("drop", drop.row_count if answer is None else answer)
+
+    def validate(self, body: bytes) -> list[str]:
+        """What is wrong with a body."""
+        if self.validation:
+            raise self.validation
+        return ["it is odd"] if self.bad in body else []
 
     @property
     def operations(self) -> list[str]:

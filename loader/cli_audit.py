@@ -1,0 +1,271 @@
+"""The commands that look whether all is well: status, verify, validate, check."""
+
+from __future__ import annotations
+
+import re
+import sys
+from typing import TYPE_CHECKING
+
+import click
+
+from loader import cli_options
+from loader.cli_options import lock_options, patience_options, target_options, window_options
+
+if TYPE_CHECKING:
+    from loader.anycost import AnyCost
+    from loader.delivery import Patience
+    from loader.drops import Drop
+    from loader.verify import Difference
+    from loader.windows import Window
+
+table_or_json = click.option(
+    "--format", "style", default="table", show_default=True, type=click.Choice(("table", "json"))
+)
+
+
+@click.command()
+@target_options
+@click.option(
+    "--fail-if-behind",
+    metavar="TIME",
+    help="End with exit code 6 when an hour that ended longer ago than this (3h) is not at CloudZero as it is now.",
+)
+@table_or_json
+def status(
+    target: str | None, profiles_dir: str | None, lock_timeout: str, fail_if_behind: str | None, style: str
+) -> None:
+    """Show what was sent and what is pending, by month and stream, from the warehouse alone.
+
+    The stream of CLOUDZERO_CONNECTION_ID, when that is set, and every other that was ever sent to. Needs no key.
+    """
+    from loader import report
+    from loader import status as core
+    from loader.errors import GuardError
+    from loader.push_log import streams
+    from loader.settings import read_stream
+    from loader.windows import iso
+
+    limit = cli_options.seconds(fail_if_behind) if fail_if_behind else None
+    mine = read_stream()
+    with cli_options.warehouse_to_read(target, profiles_dir, lock_timeout) as warehouse:
+        known = streams(warehouse)
+        chosen = [mine] if mine else known
+        chosen += [stream for stream in known if stream not in chosen]
+        built_at = warehouse.built_at()
+        statuses = core.look(warehouse, chosen, cli_options.now())
+    if style == "json":
+        report.print_answer(core.answer(statuses, built_at), sys.stdout)
+    else:
+        report.print_table(core.HEAD, core.table(statuses), sys.stdout, right={2, 3, 4, 5, 7, 8, 9})
+        report.say(f"Models built {iso(built_at)}.")
+        for each in statuses:
+            last = f"last push {iso(each.last.recorded_at)}, {each.last.outcome}" if each.last else "never sent to"
+            report.say(f"{each.stream}: {last}.")
+        if not statuses:
+            report.say("Nothing was ever sent, and CLOUDZERO_CONNECTION_ID is not set.")
+    late = [each for each in (statuses if mine is None else statuses[:1]) if each.behind.total_seconds() > (limit or 0)]
+    if limit is not None and late:
+        first = late[0]
+        since = f"the hour {iso(first.oldest_pending)} waits" if first.oldest_pending else "dbt has not run"
+        raise GuardError(
+            f"{first.stream} is {first.behind.total_seconds() / 3600:.1f} h behind, more than {fail_if_behind}:"
+            f" {since}; the models were last built at {iso(built_at)}. `loader push --window pending` says what is in"
+            " the way."
+        )
+
+
+@click.command()
+@target_options
+@click.option("--month", required=True, metavar="YYYY-MM", help="The UTC month.")
+@click.option("--repair", is_flag=True, help="Send the hours that differ again, where that is the mend.")
+@click.option("--allow-shrink", is_flag=True, help="With --repair: also hours that the view has less of, or nothing.")
+@patience_options
+@lock_options
+@table_or_json
+def verify(
+    target: str | None, profiles_dir: str | None, lock_timeout: str, month: str, repair: bool, allow_shrink: bool,
+    give_up_after: str, settle_for: str, wait: str, style: str,
+) -> None:  # fmt: skip
+    r"""Read a month back from CloudZero and compare it, hour by hour, with the view and with the push log.
+
+    Ends with exit code 6 when an hour differs and was not repaired. Needs a key with the scope to read billing drops.
+
+    \b
+    loader verify --month 2024-01
+    loader verify --month 2024-01 --repair
+    """
+    from loader.errors import GuardError
+    from loader.settings import read_credentials
+
+    window = _month(month)
+    credentials = read_credentials()
+    patience = cli_options.patience(give_up_after, settle_for)
+    with cli_options.warehouse_to_push(target, profiles_dir, lock_timeout, wait, credentials.stream) as warehouse:
+        from loader import report
+        from loader.anycost import AnyCost
+        from loader.plan import Selection
+        from loader.push import Push
+        from loader.push_log import PushLog
+        from loader.stopping import StopSignal
+        from loader.verify import compare, held_by_hour
+        from loader.windows import floor_hour
+
+        log = PushLog(warehouse, credentials.stream)
+        with AnyCost(credentials) as client, StopSignal() as stop:
+            until_stop = patience.until(stop)
+            rows = until_stop.insist(lambda: client.read_month(month), report.say)
+            records, hours = log.records(window), warehouse.hours(window)
+            differences = compare(held_by_hour(rows), hours, records, floor_hour(warehouse.built_at()))
+            _show(differences, month, len(rows), style)
+            mendable = [each for each in differences if each.mends or allow_shrink]
+            if repair and mendable:
+                starts = frozenset(each.hour for each in mendable)
+                selection = Selection(window, allow_shrink=allow_shrink, only=starts)
+                one = Push(warehouse, log, client, selection, until_stop, report.say, stop=stop)
+                sent = one.run()
+                report.say(f"Repaired {sent.hours} of {len(differences)} hours: {sent.lines} lines sent again.")
+                differences = [each for each in differences if each not in mendable]
+                if one.plan and one.plan.held_back:
+                    from loader import guards
+
+                    raise GuardError(guards.explain(one.plan.held_back))
+    if differences:
+        hint = "" if repair else " `loader verify --repair` sends those again for which that is the mend."
+        raise GuardError(f"{len(differences)} hour(s) of {month} differ.{hint} docs/operating.md says what to do.")
+
+
+@click.command()
+@target_options
+@window_options
+@patience_options
+@table_or_json
+def validate(
+    target: str | None, profiles_dir: str | None, lock_timeout: str,
+    window: str | None, start: str | None, end: str | None, give_up_after: str, settle_for: str, style: str,
+) -> None:  # fmt: skip
+    """Let CloudZero validate the bodies that a push of the window would send; nothing is stored.
+
+    Needs a key with the scope to validate billing drops. Ends with exit code 4 when CloudZero finds something wrong.
+    """
+    from loader import report
+    from loader.errors import RejectedError
+    from loader.plan import NO_RECORDS, Selection, lines_of, plan
+    from loader.push_log import PushLog
+    from loader.settings import read_credentials
+
+    credentials = read_credentials()
+    patience = cli_options.patience(give_up_after, settle_for)
+    asked = cli_options.asked_for(window, start, end, required=True)
+    with cli_options.warehouse_to_read(target, profiles_dir, lock_timeout) as warehouse:
+        from loader.anycost import AnyCost
+        from loader.drops import deliveries
+        from loader.windows import iso
+
+        records = PushLog(warehouse, credentials.stream).records() if asked.is_pending else NO_RECORDS
+        chosen = plan(warehouse, Selection(asked.window, allow_full_month=True), records)
+        results: list[tuple[Drop, list[str]]] = []
+        with AnyCost(credentials) as client:
+            for delivery in deliveries(lines_of(warehouse, chosen), "replace_hourly"):
+                results += [(drop, _validated(client, drop, patience)) for drop in delivery.drops]
+    if style == "json":
+        bodies = [
+            {"first_hour": iso(drop.hours[0]), "last_hour": iso(drop.hours[-1]), "rows": drop.row_count,
+             "bytes": len(drop.body), "errors": errors}
+            for drop, errors in results
+        ]  # fmt: skip
+        report.print_answer({"bodies": bodies}, sys.stdout)
+    else:
+        table = [
+            [
+                iso(drop.hours[0]),
+                iso(drop.hours[-1]),
+                f"{drop.row_count:,}",
+                f"{len(drop.body):,}",
+                "; ".join(errors) or "ok",
+            ]
+            for drop, errors in results
+        ]
+        report.print_table(
+            ["first hour", "last hour", "lines", "bytes", "CloudZero says"], table, sys.stdout, right={2, 3}
+        )
+    report.say("Nothing was stored.")
+    wrong = [errors for _, errors in results if errors]
+    if wrong:
+        raise RejectedError(
+            f"CloudZero finds {len(wrong)} of {len(results)} bodies wrong, the first: {wrong[0][0][:300]}."
+        )
+
+
+@click.command()
+@target_options
+@table_or_json
+def check(target: str | None, profiles_dir: str | None, lock_timeout: str, style: str) -> None:
+    """Check profile, views, key and connection, and let CloudZero validate one line; nothing is stored.
+
+    Ends with the exit code of the first thing that is wrong.
+    """
+    from loader import checks, report
+
+    results = checks.run(target, profiles_dir, cli_options.seconds(lock_timeout), report.say)
+    if style == "json":
+        report.print_answer(
+            {"checks": [{"check": r.name, "ok": r.error is None, "detail": r.detail} for r in results]},
+            sys.stdout,
+        )
+    else:
+        report.print_table(
+            ["check", "", "detail"],
+            [[r.name, "ok" if r.error is None else "FAILED", r.detail] for r in results],
+            sys.stdout,
+        )
+    for result in results:
+        if result.error is not None:
+            raise result.error
+
+
+def _month(text: str) -> Window:
+    from datetime import datetime, timezone
+
+    from loader.errors import UsageError
+    from loader.windows import Window, next_month
+
+    if not re.fullmatch(r"\d{4}-(0[1-9]|1[0-2])", text) or text[:4] in ("0000", "9999"):
+        raise UsageError(f"--month {text!r} is no month: write 2024-01.")
+    start = datetime(int(text[:4]), int(text[5:]), 1, tzinfo=timezone.utc)
+    return Window(start, next_month(start))
+
+
+def _validated(client: AnyCost, drop: Drop, patience: Patience) -> list[str]:
+    from loader import report
+
+    return patience.insist(lambda: client.validate(drop.body), report.say)
+
+
+def _show(differences: list[Difference], month: str, rows: int, style: str) -> None:
+    from loader import report
+    from loader.windows import iso
+
+    def amount(pair: tuple[int, object] | None) -> str:
+        return f"{pair[0]} · ${pair[1]:f}" if pair else ""
+
+    if style == "json":
+        found = [
+            {
+                "hour": iso(each.hour), "verdict": each.verdict, "mended_by_sending_again": each.mends,
+                **{
+                    name: None if pair is None else {"lines": pair[0], "cost": report.decimal_text(pair[1])}
+                    for name, pair in (("cloudzero", each.held), ("view", each.lines), ("push_log", each.sent))
+                },
+            }
+            for each in differences
+        ]  # fmt: skip
+        report.print_answer({"month": month, "lines_at_cloudzero": rows, "differences": found}, sys.stdout)
+        return
+    if differences:
+        report.print_table(
+            ["hour (UTC)", "CloudZero: lines · cost", "view", "push log", "why"],
+            [[iso(e.hour), amount(e.held), amount(e.lines), amount(e.sent), e.verdict] for e in differences],
+            sys.stdout,
+        )
+    else:
+        report.say(f"{month}: {rows:,} lines read back from CloudZero; every complete hour is equal to the view.")

@@ -1,0 +1,187 @@
+"""The two commands that everybody uses: dry-run and push."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+import click
+
+from loader import cli_options
+from loader.cli_options import lock_options, patience_options, target_options, window_options
+
+if TYPE_CHECKING:
+    from loader.cli_options import AskedFor
+    from loader.plan import Plan
+    from loader.push import Push
+    from loader.report import Bar
+    from loader.warehouse import Warehouse
+
+
+@click.command("dry-run")
+@target_options
+@window_options
+@click.option(
+    "--limit",
+    default=10,
+    show_default=True,
+    type=click.IntRange(min=0),
+    help="Lines to show, newest hour first.",
+)
+@click.option(
+    "--format",
+    "style",
+    default="table",
+    show_default=True,
+    type=click.Choice(("table", "json", "csv", "ndjson")),
+)
+def dry_run(
+    target: str | None, profiles_dir: str | None, lock_timeout: str,
+    window: str | None, start: str | None, end: str | None,
+    limit: int, style: str,
+) -> None:  # fmt: skip
+    r"""Show lines as a push would send them, and send nothing.
+
+    Without a window, of all hours. JSON has the shape of LiteLLM's own dry run; its summary is over the whole window
+    and not only over the lines shown. csv and ndjson are the lines alone.
+
+    \b
+    loader dry-run --limit 10
+    loader dry-run --window yesterday --limit 100000 --format csv > yesterday.csv
+    """
+    from loader import guards, report
+
+    asked = cli_options.asked_for(window, start, end, required=False)
+    with cli_options.warehouse_to_read(target, profiles_dir, lock_timeout) as warehouse:
+        if asked.is_pending:
+            from loader.plan import newest_lines
+
+            chosen = _pending(warehouse)
+            if chosen.held_back:
+                report.say(guards.explain(chosen.held_back))
+            hours, lines = list(chosen.hours), newest_lines(warehouse, chosen, limit)
+        else:
+            hours = warehouse.hours(asked.window) if style in ("table", "json") else []
+            lines = list(warehouse.lines(asked.window, newest=limit))
+    report.print_dry_run(lines, [hour for hour in hours if hour.line_count], style, sys.stdout)
+
+
+@click.command()
+@target_options
+@window_options
+@click.option(
+    "--operation", default="replace_hourly", show_default=True,
+    type=click.Choice(("replace_hourly", "replace_drop", "sum")),
+    help="replace_drop replaces a whole month; sum adds to what is there, twice if it is run twice.",
+)  # fmt: skip
+@click.option(
+    "--limit",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Only the newest hours that fit into N lines (of what is pending the oldest); never a part of an hour.",
+)
+@click.option(
+    "--include-incomplete",
+    is_flag=True,
+    help="Also send hours that are still running, or were summed before they ended.",
+)
+@click.option(
+    "--allow-shrink",
+    is_flag=True,
+    help="Also send hours that cost less than when CloudZero accepted them, or have lost all their lines.",
+)
+@click.option("--allow-full-month", is_flag=True, help="Also send what a month has no room for by CloudZero's limits.")
+@patience_options
+@lock_options
+@click.option("--format", "style", default="text", show_default=True, type=click.Choice(("text", "json")))
+def push(
+    target: str | None, profiles_dir: str | None, lock_timeout: str,
+    window: str | None, start: str | None, end: str | None,
+    operation: str, limit: int | None, include_incomplete: bool, allow_shrink: bool, allow_full_month: bool,
+    give_up_after: str, settle_for: str, wait: str, style: str,
+) -> None:  # fmt: skip
+    r"""Send the whole hours of a window, one body at a time, and write each into the push log.
+
+    Needs CLOUDZERO_API_KEY and CLOUDZERO_CONNECTION_ID; CLOUDZERO_API_URL for another place than CloudZero. `pending`
+    is what a schedule sends: run twice, it sends nothing the second time. Any other window sends its hours again,
+    which replaces them.
+
+    \b
+    loader push --window pending
+    loader push --start 2024-01-15T00:00:00Z --end 2024-01-15T23:59:59Z
+    """
+    from loader.plan import Selection
+    from loader.settings import read_credentials
+
+    credentials = read_credentials()
+    patience = cli_options.patience(give_up_after, settle_for)
+    cli_options.seconds(wait)
+    asked = cli_options.asked_for(window, start, end, required=True)
+    selection = Selection(asked.window, operation, include_incomplete, limit, allow_shrink, allow_full_month)
+    with cli_options.warehouse_to_push(target, profiles_dir, lock_timeout, wait, credentials.stream) as warehouse:
+        from loader import report
+        from loader.anycost import AnyCost
+        from loader.push import Push
+        from loader.push_log import PushLog
+        from loader.stopping import StopSignal
+
+        with AnyCost(credentials) as client, report.progress("Sending") as bar, StopSignal() as stop:
+            one = Push(
+                warehouse, PushLog(warehouse, credentials.stream), client, selection,
+                patience.until(stop), report.say,
+                lambda plan: _look_at(plan, asked, include_incomplete, bar), bar.advance, stop,
+            )  # fmt: skip
+            one.run()
+    _report(one, style, asked)
+
+
+def _pending(warehouse: Warehouse) -> Plan:
+    from loader.plan import Selection, plan
+    from loader.push_log import PushLog
+
+    stream = cli_options.stream_of_environment()
+    return plan(warehouse, Selection(None), PushLog(warehouse, stream).records())
+
+
+def _look_at(plan: Plan, asked: AskedFor, include_incomplete: bool, bar: Bar) -> None:
+    """Stop, or say what is left out, before anything is sent."""
+    from loader import report
+    from loader.plan import require_complete
+    from loader.windows import floor_hour, iso
+
+    now = cli_options.now()
+    if asked.window is None:
+        if plan.built_at < floor_hour(now):
+            report.say(
+                f"The models were last built at {iso(plan.built_at)}, so hours from {iso(floor_hour(plan.built_at))} on"
+                " are not looked at: run `dbt run` first."
+            )
+    elif not include_incomplete:
+        require_complete(plan, asked.window, now, named=asked.by_name)
+    if plan.incomplete:
+        report.say(
+            f"Left out: {len(plan.incomplete)} hour(s) from {iso(plan.incomplete[0])} on that are not complete yet."
+            " --include-incomplete sends them all the same."
+        )
+    bar.start(plan.line_count)
+
+
+def _report(push: Push, style: str, asked: AskedFor) -> None:
+    """Say what was sent; what a guard held back ends with its exit code."""
+    from loader import guards, report
+    from loader.errors import GuardError
+
+    assert push.plan is not None  # noqa: S101
+    sent, held_back = push.sent, push.plan.held_back
+    if style == "json":
+        report.print_answer(report.push_answer(push), sys.stdout)
+    elif push.plan.hours:
+        click.echo(
+            f"Sent {sent.hours:,} hours, {sent.lines:,} lines, {sent.bytes:,} bytes,"
+            f" ${report.decimal_text(sent.cost)} in {push.seconds:.1f} s."
+        )
+    elif not held_back:
+        what = "CloudZero holds every complete hour as it is" if asked.is_pending else f"no lines in {asked.window}"
+        report.say(f"Nothing to send: {what}.")
+    if held_back:
+        raise GuardError(guards.explain(held_back))

@@ -1,0 +1,181 @@
+"""Options that several commands have, and what they mean."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from loader.windows import PENDING, WINDOW_NAMES
+
+if TYPE_CHECKING:
+    from loader.delivery import Patience
+    from loader.settings import Stream
+    from loader.warehouse import Warehouse
+    from loader.windows import Window
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+@dataclass(frozen=True)
+class AskedFor:
+    """The hours that a user asked for. `window` is None for what is pending, and for all when nothing was said.
+
+    `by_name` when a word said which, so that the running hour is left out as a matter of course.
+    """
+
+    window: Window | None
+    is_pending: bool = False
+    by_name: bool = False
+
+
+def target_options(command: Command) -> Command:
+    """The options that say which warehouse to read, the same as dbt's."""
+    for option in (
+        click.option(
+            "--lock-timeout", default="30s", show_default=True, metavar="TIME",
+            help="How long to wait for a DuckDB file that dbt is writing: 90s, 15m, 2h.",
+        ),
+        click.option(
+            "--profiles-dir", envvar="DBT_PROFILES_DIR", show_envvar=True, metavar="DIR",
+            help="Folder of dbt's profiles.yml. Default: this folder, then ~/.dbt.",
+        ),
+        click.option(
+            "-t", "--target", envvar="DBT_TARGET", show_envvar=True, metavar="NAME",
+            help="dbt target to read from. Default: the profile's own.",
+        ),
+    ):  # fmt: skip
+        command = option(command)
+    return command
+
+
+def patience_options(command: Command) -> Command:
+    """The options that say how long to try."""
+    for option in (
+        click.option(
+            "--settle-for", default="60s", show_default=True, metavar="TIME",
+            help="How long CloudZero may be at work on a request whose answer was lost: nothing is sent meanwhile.",
+        ),
+        click.option(
+            "--give-up-after", default="15m", show_default=True, metavar="TIME",
+            help="How long to go on trying when CloudZero does not answer or asks to wait: 90s, 15m, 2h.",
+        ),
+    ):  # fmt: skip
+        command = option(command)
+    return command
+
+
+def lock_options(command: Command) -> Command:
+    """The option that says how long to wait for another push."""
+    return click.option(
+        "--wait", is_flag=False, flag_value="1h", default="0s", metavar="[TIME]",
+        help="Wait so long (without TIME an hour) for another push to end, instead of ending with exit code 6 at once.",
+    )(command)  # fmt: skip
+
+
+def window_options(command: Command) -> Command:
+    """The options that say which hours."""
+    for option in (
+        click.option("--end", metavar="TIME", help="End, not included. Default: now."),
+        click.option("--start", metavar="TIME", help="Start, ISO 8601; UTC unless it says otherwise."),
+        click.option(
+            "-w", "--window", type=click.Choice((*WINDOW_NAMES, PENDING)),
+            help="Hours by name. Calendar words follow CLOUDZERO_TIMEZONE (default UTC). pending: all complete hours"
+            " that are new or have changed since CloudZero accepted them.",
+        ),
+    ):  # fmt: skip
+        command = option(command)
+    return command
+
+
+def asked_for(name: str | None, start: str | None, end: str | None, required: bool) -> AskedFor:
+    """What --window, --start and --end say.
+
+    Raises:
+        click.UsageError: they contradict each other, or nothing was said and something must be.
+        UsageError: they cannot be read.
+    """
+    from loader import report, windows
+    from loader.settings import read_timezone
+
+    if name and (start or end):
+        raise click.UsageError("Give --window or --start and --end, not both.")
+    if end and not start:
+        raise click.UsageError("--end needs a --start.")
+    if name == PENDING:
+        return AskedFor(None, is_pending=True, by_name=True)
+    if name:
+        window = windows.by_name(name, now(), read_timezone())
+    elif start:
+        window = windows.between(start, end, now())
+    elif required:
+        names = ", ".join((*WINDOW_NAMES, PENDING))
+        raise click.UsageError(f"Which hours? Give --window ({names}), or --start and --end.")
+    else:
+        return AskedFor(None)
+    if window.widened:
+        report.say(f"Widened to whole hours: {window}.")
+    return AskedFor(window, by_name=bool(name))
+
+
+def warehouse_to_read(
+    target: str | None, profiles_dir: str | None, lock_timeout: str
+) -> AbstractContextManager[Warehouse]:
+    """The warehouse, opened to read."""
+    from loader import report
+    from loader.settings import read_target
+    from loader.warehouse import open_warehouse
+
+    return open_warehouse(read_target(profiles_dir, target), seconds(lock_timeout), report.say)
+
+
+def warehouse_to_push(
+    target: str | None, profiles_dir: str | None, lock_timeout: str, wait: str, stream: Stream
+) -> AbstractContextManager[Warehouse]:
+    """The warehouse, opened for a push to a stream that nobody else can push to meanwhile."""
+    from loader import report
+    from loader.settings import read_target
+    from loader.warehouse import open_for_push
+
+    return open_for_push(read_target(profiles_dir, target), stream, seconds(lock_timeout), seconds(wait), report.say)
+
+
+def stream_of_environment() -> Stream:
+    """The stream that the environment names; its key is not needed.
+
+    Raises:
+        ConfigurationError: it names none.
+    """
+    from loader.errors import ConfigurationError
+    from loader.settings import read_stream
+
+    stream = read_stream()
+    if stream is None:
+        raise ConfigurationError(
+            "What is pending depends on what was sent to which connection: set CLOUDZERO_CONNECTION_ID."
+        )
+    return stream
+
+
+def patience(give_up_after: str, settle_for: str) -> Patience:
+    """How long to try, as --give-up-after and --settle-for say."""
+    from loader.delivery import Patience
+    from loader.settings import parse_duration
+
+    return Patience(parse_duration(give_up_after), parse_duration(settle_for))
+
+
+def seconds(text: str) -> float:
+    """A duration such as 90s, 15m, 2h in seconds."""
+    from loader.settings import parse_duration
+
+    return parse_duration(text).total_seconds()
+
+
+def now() -> datetime:
+    """The present moment, UTC."""
+    return datetime.now(timezone.utc)

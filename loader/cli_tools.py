@@ -1,0 +1,63 @@
+"""The commands to try things with: made-up spend logs, and a local AnyCost."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import click
+
+from loader import cli_options
+
+
+@click.command()
+@click.option(
+    "--out",
+    default="data/spend_logs",
+    show_default=True,
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Folder to write to.",
+)
+@click.option("--rows", default=20_000, show_default=True, type=int, help="Requests in all.")
+@click.option("--days", default=3, show_default=True, type=int, help="Days up to the present hour.")
+@click.option("--until", metavar="TIME", help="Another end than the present hour, ISO 8601.")
+@click.option("--seed", default=1, show_default=True, type=int, help="The same seed gives the same rows.")
+@click.option(
+    "--format",
+    "style",
+    default="jsonl",
+    show_default=True,
+    type=click.Choice(("jsonl", "parquet", "csv", "payload")),
+    help="payload: LiteLLM's StandardLoggingPayload objects.",
+)
+def sample(out: Path, rows: int, days: int, until: str | None, seed: int, style: str) -> None:
+    """Write made-up but lifelike spend logs, up to the present hour, to try everything on."""
+    from loader.sample import SamplePlan, write_sample
+    from loader.windows import parse_time
+
+    end = parse_time(until, "--until") if until else cli_options.now()
+    report = write_sample(SamplePlan(rows=rows, days=days, until=end, seed=seed, format=style), out)
+    click.echo(f"Wrote {report.rows:,} spend logs worth ${report.spend:,.2f} to {len(report.files)} files in {out}.")
+
+
+@click.command()
+@click.option(
+    "--host",
+    default="127.0.0.1",
+    show_default=True,
+    help="Address to listen on. Anyone who reaches it can read what it holds.",
+)
+@click.option("--port", default=8787, show_default=True, type=click.IntRange(0, 65535), help="0: a free one.")
+@click.option("--lift-limits", is_flag=True, help="Take any amount: for benchmarks.")
+def sandbox(host: str, port: int, lift_limits: bool) -> None:
+    """Run a local AnyCost that keeps CloudZero's documented limits, for rehearsals.
+
+    Its key is CLOUDZERO_API_KEY, or `sandbox` when that is not set; any connection id will do. Point the loader at it
+    with CLOUDZERO_API_URL. Its state is a page at / and JSON at /state; it is gone when it ends.
+    """
+    from loader import report
+    from loader.sandbox import Limits
+    from loader.sandbox_server import run_sandbox
+
+    api_key = os.environ.get("CLOUDZERO_API_KEY", "").strip() or "sandbox"
+    run_sandbox(host, port, api_key, Limits.none() if lift_limits else Limits(), report.say)

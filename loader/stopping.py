@@ -1,0 +1,55 @@
+"""SIGTERM and Ctrl-C: the first asks for an end after the body in flight, the second one ends at once."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from types import FrameType, TracebackType
+from typing import Any
+
+SIGNALS = (signal.SIGTERM, signal.SIGINT)
+
+
+class StopSignal:
+    """A flag that a signal sets, and a sleep that it ends. As a context it takes the signals; else only `set` does."""
+
+    def __init__(self) -> None:
+        self.number: int = 0
+        self._event = threading.Event()
+        self._before: dict[int, Any] = {}
+
+    def __enter__(self) -> StopSignal:
+        # Handlers belong to the main thread; elsewhere whoever runs us calls `set`.
+        if threading.current_thread() is threading.main_thread():
+            self._before = {each: signal.signal(each, self._handle) for each in SIGNALS}
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    @property
+    def is_set(self) -> bool:
+        """Whether an end was asked for."""
+        return self._event.is_set()
+
+    @property
+    def name(self) -> str:
+        """What asked for it."""
+        return {signal.SIGINT: "Ctrl-C", signal.SIGTERM: "SIGTERM"}.get(signal.Signals(self.number or 15), "a signal")
+
+    def set(self, number: int = signal.SIGTERM) -> None:
+        """Ask for an end."""
+        self.number = self.number or number
+        self._event.set()
+
+    def sleep(self, seconds: float) -> None:
+        """Sleep so many seconds, or until an end is asked for."""
+        self._event.wait(seconds)
+
+    def _handle(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002
+        if self.is_set:
+            raise KeyboardInterrupt
+        self.set(number)
