@@ -48,16 +48,37 @@ def sample(out: Path, rows: int, days: int, until: str | None, seed: int, style:
     help="Address to listen on. Anyone who reaches it can read what it holds.",
 )
 @click.option("--port", default=8787, show_default=True, type=click.IntRange(0, 65535), help="0: a free one.")
-@click.option("--lift-limits", is_flag=True, help="Take any amount: for benchmarks.")
-def sandbox(host: str, port: int, lift_limits: bool) -> None:
+@click.option(
+    "--month-rows", default=1_000_000, show_default=True, type=click.IntRange(min=1), metavar="N",
+    help="Rows that a month holds at most.",
+)  # fmt: skip
+@click.option(
+    "--month-mb", default=70, show_default=True, type=click.IntRange(min=1), metavar="N",
+    help="Million bytes that a month holds at most.",
+)  # fmt: skip
+@click.option(
+    "--body-mb", default=5.0, show_default=True, type=click.FloatRange(min=0, min_open=True), metavar="X",
+    help="Million bytes of a body at most.",
+)  # fmt: skip
+@click.option("--lift-limits", is_flag=True, help="Take any amount, whatever the limits say: for benchmarks.")
+@click.option(
+    "--trouble", default=0.0, show_default=True, type=click.FloatRange(0, 1), metavar="RATE",
+    help="Share of the drops, 0 to 1, that meet a slow or cut connection, an error or a wrong answer.",
+)  # fmt: skip
+@click.option("--seed", default=1, show_default=True, type=int, help="The same seed makes the same trouble.")
+def sandbox(
+    host: str, port: int, month_rows: int, month_mb: int, body_mb: float, lift_limits: bool, trouble: float, seed: int
+) -> None:
     """Run a local AnyCost that keeps CloudZero's documented limits, for rehearsals.
 
     Its key is CLOUDZERO_API_KEY, or `sandbox` when that is not set; any connection id will do. Point the loader at it
     with CLOUDZERO_API_URL. Its state is a page at / and JSON at /state; it is gone when it ends.
     """
     from loader import report
-    from loader.sandbox import Limits
+    from loader.sandbox import AnyCostSandbox, Limits, Trouble
     from loader.sandbox_server import run_sandbox
 
     api_key = os.environ.get("CLOUDZERO_API_KEY", "").strip() or "sandbox"
-    run_sandbox(host, port, api_key, Limits.none() if lift_limits else Limits(), report.say)
+    limits = Limits(round(body_mb * 1_000_000), month_rows, month_mb * 1_000_000)
+    core = AnyCostSandbox(api_key, Limits.none() if lift_limits else limits, trouble=Trouble(seed, trouble))
+    run_sandbox(core, host, port, report.say)

@@ -32,19 +32,29 @@ def page(state: dict[str, Any]) -> str:
                 [start, f"{hour['rows']:,}", f"${hour['cost']}"] for start, hour in reversed(month["hours"].items())
             ]
             parts.append(_table(["hour (UTC)", "rows", "cost"], hours))
+    counts = [[_words(kind), f"{count:,}"] for kind, count in state["trouble"].items() if count]
+    if counts:
+        parts.append("<h2>Trouble made</h2>" + _table(["kind", "requests"], counts))
     requests = [
-        [each["at"], f"{each['method']} {each['path']}", f"{each['bytes']:,}", f"{each['rows']:,}", str(each["status"])]
+        [
+            each["at"], f"{each['method']} {each['path']}", f"{each['bytes']:,}", f"{each['rows']:,}",
+            str(each["status"] or "none"), _words(each["trouble"]),
+        ]
         for each in reversed(state["requests"])
-    ]
+    ]  # fmt: skip
     parts.append(
         f"<h2>Requests, newest first</h2><p>Refused for being concurrent: {state['concurrent_requests_seen']:,}.</p>"
-        + _table(["at", "request", "bytes", "rows", "status"], requests)
+        + _table(["at", "request", "bytes", "rows", "status", "trouble"], requests)
     )
     return (
         "<!doctype html><html lang='en'><meta charset='utf-8'>"
         "<meta name='viewport' content='width=device-width, initial-scale=1'>"
         f"<title>AnyCost sandbox</title><style>{STYLE}</style><body>{''.join(parts)}</body></html>"
     )
+
+
+def _words(kind: str) -> str:
+    return kind.replace("_", " ")
 
 
 def _meter(share: float) -> str:
