@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
+import struct
 import subprocess
 import sys
 import threading
@@ -279,17 +280,26 @@ def test_what_a_killed_sender_had_sent_takes_effect(capfd: pytest.CaptureFixture
     assert "Traceback" not in capfd.readouterr().err
 
 
-def test_half_a_request_has_no_effect_and_its_key_is_not_remembered() -> None:
+@pytest.mark.parametrize("reset", [False, True])
+def test_half_a_request_has_no_effect_and_its_key_is_not_remembered(
+    reset: bool, capfd: pytest.CaptureFixture[str]
+) -> None:
     with place(rate=0.0) as here:
         host, port = here.url.removeprefix("http://").split(":")
         body = drop_of().body
         head = f"POST {DROPS} HTTP/1.1\r\nHost: {host}\r\nAuthorization: {KEY}\r\ncloudzero-idempotency-key: k1\r\n"
         with socket.create_connection((host, int(port)), 10) as sender:
             sender.sendall(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body[:-10])
-            sender.shutdown(socket.SHUT_WR)
-            assert sender.recv(1) == b""
+            if reset:
+                until(lambda: any("process_request" in thread.name for thread in threading.enumerate()))
+                sender.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            else:
+                sender.shutdown(socket.SHUT_WR)
+                assert sender.recv(1) == b""
+        until(lambda: not any("process_request" in thread.name for thread in threading.enumerate()))
         assert here.sandbox.state()["requests"] == []
         assert here.client.post(drop_of(), "k1").row_count == ROWS
+    assert capfd.readouterr().err == ""
 
 
 @pytest.mark.parametrize(
