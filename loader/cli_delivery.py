@@ -91,6 +91,11 @@ def dry_run(
     help="Also send hours that cost less than when CloudZero accepted them, or have lost all their lines.",
 )
 @click.option("--allow-full-month", is_flag=True, help="Also send what a month has no room for by CloudZero's limits.")
+@click.option(
+    "--max-body-mb", default=5.0, show_default=True, metavar="X",
+    type=click.FloatRange(0, 5, min_open=True),
+    help="Million bytes of a body at most, for a proxy that takes less than CloudZero's 5.",
+)  # fmt: skip
 @patience_options
 @lock_options
 @click.option("--format", "style", default="text", show_default=True, type=click.Choice(("text", "json")))
@@ -98,7 +103,7 @@ def push(
     target: str | None, profiles_dir: str | None, lock_timeout: str,
     window: str | None, start: str | None, end: str | None,
     operation: str, limit: int | None, include_incomplete: bool, allow_shrink: bool, allow_full_month: bool,
-    give_up_after: str, settle_for: str, wait: str, style: str,
+    max_body_mb: float, give_up_after: str, settle_for: str, wait: str, style: str,
 ) -> None:  # fmt: skip
     r"""Send the whole hours of a window, one body at a time, and write each into the push log.
 
@@ -121,6 +126,7 @@ def push(
     with cli_options.warehouse_to_push(target, profiles_dir, lock_timeout, wait, credentials.stream) as warehouse:
         from loader import report
         from loader.anycost import AnyCost
+        from loader.drops import MAX_BODY_BYTES
         from loader.push import Push
         from loader.push_log import PushLog
         from loader.stopping import StopSignal
@@ -130,6 +136,7 @@ def push(
                 warehouse, PushLog(warehouse, credentials.stream), client, selection,
                 patience.until(stop), report.say,
                 lambda plan: _look_at(plan, asked, include_incomplete, bar), bar.advance, stop,
+                min(MAX_BODY_BYTES, int(max_body_mb * 1_000_000)),
             )  # fmt: skip
             one.run()
     _report(one, style, asked)

@@ -23,7 +23,7 @@ from loader.push_log import REFUSED, UNKNOWN, WITHOUT_EFFECT
 from loader.stopping import StopSignal
 from loader.windows import iso
 
-MAX_WAIT = 60.0  # seconds between two tries, however many went before
+FIRST_WAIT, MAX_WAIT = 1.0, 60.0  # seconds before the second try, and between two, however many went before
 MAX_MISCOUNTS = 3  # the same wrong row_count so often is no accident
 SETTLE_FOR = timedelta(seconds=60)
 Answer = TypeVar("Answer")
@@ -107,7 +107,7 @@ class Patience:
         """Seconds before the next try: doubling, jittered, at least what `Retry-After` asks for."""
         asked_for = (error.retry_after if isinstance(error, RetryableError) else None) or 0.0
         settle = self.settle_for.total_seconds() if error.under_way else 0.0
-        return max(asked_for, settle, min(MAX_WAIT, 2.0 ** min(tries, 10)) * (0.5 + self.jitter() / 2))
+        return max(asked_for, settle, min(MAX_WAIT, FIRST_WAIT * 2.0 ** min(tries, 10)) * (0.5 + self.jitter() / 2))
 
     def insist(self, ask: Callable[[], Answer], say: Callable[[str], None]) -> Answer:
         """Ask something that changes nothing, again and again until there is an answer or the time is over.

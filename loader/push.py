@@ -68,7 +68,7 @@ class Push:
 
     def _wait_for_what_may_be_under_way(self) -> None:
         """A push that was killed, or gave up without an answer, may have left a request at CloudZero."""
-        last = self.log.last_event()
+        last = self.log.begin()
         if last is None or last.outcome not in (BEGUN, UNKNOWN):
             return
         age = (self.warehouse.now() - last.recorded_at).total_seconds()

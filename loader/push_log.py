@@ -112,6 +112,12 @@ class PushLog:
             return LastEvent(int(sequence), outcome, detail, utc(recorded_at))
         return None
 
+    def begin(self) -> LastEvent | None:
+        """Look where the log ends, so that it can be written to; the newest row, None for a stream without any."""
+        last = self.last_event()
+        self._sequence = last.sequence if last else 0
+        return last
+
     def append(
         self, entries: Sequence[Entry], operation: str, outcome: str, drop_id: str = "", detail: str = ""
     ) -> None:
@@ -122,8 +128,7 @@ class PushLog:
             LockedError: the lock of the push is lost.
         """
         if self._sequence is None:
-            last = self.last_event()
-            self._sequence = last.sequence if last else 0
+            raise AssertionError("the log is begun before it is written to")
         now = self._warehouse.now().astimezone(timezone.utc).replace(tzinfo=None)
         rows = [
             (

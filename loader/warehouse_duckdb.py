@@ -25,17 +25,24 @@ class DuckDBWarehouse(Warehouse):
         super().__init__(target)
         # Two of the same: what the one appends is committed while the other still reads as of its beginning.
         self._reader, self._writer = connection, connection.cursor()
+        self._is_reading = False
         self._reader.execute("set TimeZone = 'UTC'")
         self._reader.execute("begin transaction")
 
     def rows(self, statement: str, parameters: Sequence[Any] = ()) -> Iterator[tuple[Any, ...]]:
         """See `Warehouse.rows`."""
+        if self._is_reading:
+            # DuckDB would let the rest of the other statement's rows vanish without a word.
+            raise AssertionError(f"one statement at a time: {statement}")
+        self._is_reading = True
         try:
             self._reader.execute(statement, list(parameters))
             while batch := self._reader.fetchmany(BATCH_ROWS):
                 yield from batch
         except duckdb.Error as error:
             raise self._mended(error) from error
+        finally:
+            self._is_reading = False
 
     def column_names(self, relation: str) -> list[str]:
         """See `Warehouse.column_names`."""
@@ -108,7 +115,7 @@ def _connect(
             if time.monotonic() >= deadline:
                 raise LockedError(
                     f"The DuckDB file {path} is in use by {holder}, and still was after {lock_timeout:g} s: try again"
-                    " when that has ended, or wait longer with --lock-timeout, or --wait for another push."
+                    f" when that has ended, or wait longer with --lock-timeout{'' if read_only else ' or --wait'}."
                 ) from error
             if not told:
                 say(f"Waiting for the DuckDB file {path}: it is in use by {holder}.")

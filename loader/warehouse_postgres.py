@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from datetime import datetime
+from itertools import count
 from typing import Any
 
 import psycopg2
@@ -25,11 +26,12 @@ class PostgresWarehouse(Warehouse):
     def __init__(self, target: Target, reader: Any, writer: Any = None, lock: Any = None) -> None:
         super().__init__(target)
         self._reader, self._writer, self._lock = reader, writer, lock
+        self._names = count(1)  # two statements can be read side by side
 
     def rows(self, statement: str, parameters: Sequence[Any] = ()) -> Iterator[tuple[Any, ...]]:
         """See `Warehouse.rows`."""
         try:
-            with self._reader.cursor(name="loader") as cursor:
+            with self._reader.cursor(name=f"loader_{next(self._names)}") as cursor:
                 cursor.itersize = BATCH_ROWS
                 cursor.execute(statement, tuple(parameters))
                 yield from cursor

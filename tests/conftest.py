@@ -7,8 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from loader.sandbox import AnyCostSandbox
+from loader.sandbox_server import SandboxServer, serve_sandbox
+from tests.anycost import KEY
 from tests.litellm.database import Database, Server
 from tests.project import Project
+from tests.warehouse import BuiltWarehouse, Template, make_template
 
 
 @pytest.fixture(scope="session")
@@ -35,3 +39,35 @@ def project(request: pytest.FixtureRequest, tmp_path: Path) -> Project:
         return Project(tmp_path)
     make: Callable[[], Database] = request.getfixturevalue("litellm_database")
     return Project(tmp_path, make())
+
+
+@pytest.fixture(scope="session")
+def template_of(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Callable[[str], Template]:
+    """The warehouse of an engine that all copies are made from; built by dbt when it is first asked for."""
+    made: dict[str, Template] = {}
+
+    def template(engine: str) -> Template:
+        if engine not in made:
+            folder = tmp_path_factory.mktemp(f"template_{engine}")
+            if engine == "duckdb":
+                made[engine] = make_template(folder, None, None)
+            else:
+                server: Server = request.getfixturevalue("postgres")
+                database: Callable[[], Database] = request.getfixturevalue("litellm_database")
+                made[engine] = make_template(folder, database, server)
+        return made[engine]
+
+    return template
+
+
+@pytest.fixture(params=["duckdb", "postgres"])
+def warehouse(request: pytest.FixtureRequest, tmp_path: Path, template_of: Callable[[str], Template]) -> BuiltWarehouse:
+    """A built warehouse without usage, on each engine."""
+    return template_of(request.param).copy(tmp_path)
+
+
+@pytest.fixture
+def anycost() -> Iterator[SandboxServer]:
+    """A local AnyCost."""
+    with serve_sandbox(AnyCostSandbox(KEY)) as server:
+        yield server

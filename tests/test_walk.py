@@ -3,51 +3,20 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from datetime import datetime, timedelta, timezone
 from decimal import ROUND_HALF_UP, Decimal
 from pathlib import Path
-from typing import Any
 
 import pytest
 from click.testing import CliRunner
 
 from loader.cli import main
-from loader.sandbox import AnyCostSandbox
-from loader.sandbox_server import SandboxServer, serve_sandbox
+from loader.sandbox_server import SandboxServer
+from tests.anycost import KEY, credentials, held, read_back
 from tests.litellm.requests import spend_log
 from tests.project import Project, put
 
-KEY = "a-key-that-must-not-show-4711"
-CONNECTION = "conn-1"
 UNTIL = "2026-11-02T09:00:00Z"  # the sample crosses the end of a month
-
-
-@pytest.fixture
-def anycost() -> Iterator[SandboxServer]:
-    """A local AnyCost."""
-    with serve_sandbox(AnyCostSandbox(KEY)) as server:
-        yield server
-
-
-def credentials(server: SandboxServer) -> dict[str, str]:
-    """The environment of a push."""
-    return {"CLOUDZERO_API_KEY": KEY, "CLOUDZERO_CONNECTION_ID": CONNECTION, "CLOUDZERO_API_URL": server.url}
-
-
-def held(server: SandboxServer) -> dict[str, Any]:
-    """Months as the sandbox holds them."""
-    months: dict[str, Any] = server.sandbox.state()["streams"].get(CONNECTION, {})
-    return months
-
-
-def read_back(server: SandboxServer) -> list[dict[str, str]]:
-    """Every row that AnyCost gives back."""
-    rows: list[dict[str, str]] = []
-    for month in held(server):
-        path = f"/v2/connections/billing/anycost/{CONNECTION}/billing_drops/{month}"
-        rows += json.loads(server.sandbox.handle("GET", path, {"Authorization": KEY}, None).body)["billing_drop"]
-    return rows
 
 
 def test_what_comes_back_is_what_the_view_shows_to_the_last_digit(

@@ -154,7 +154,7 @@ def test_a_file_that_another_process_writes_to_is_waited_for_and_named(built: Pr
     try:
         assert opened.wait(60)
         outcome = built.loader("dry-run", "--lock-timeout", "0.3s")
-        fails(outcome, 3, str(built.duckdb_file), "locked by another process", "--lock-timeout")
+        fails(outcome, 6, str(built.duckdb_file), "in use by another process (PID ", "--lock-timeout")
         assert "Waiting for the DuckDB file" in outcome.err
     finally:
         done.set()
