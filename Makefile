@@ -2,10 +2,11 @@
 SHELL := /bin/bash
 PYTHON ?= python3
 BIN := .venv/bin
+SEEDS ?= 1-150
 export DBT_SEND_ANONYMOUS_USAGE_STATS := false
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint docs bench lock clean
+.PHONY: help setup demo test torture lint docs bench lock clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -26,6 +27,9 @@ demo: setup ## The whole way on made-up spend logs, to a local AnyCost; nothing 
 
 test: setup ## All tests, on DuckDB and on a real PostgreSQL with LiteLLM's own migrations
 	$(BIN)/pytest
+
+torture: setup ## Hundreds of random schedules of pushes, killed and cut; SEEDS=17 plays one again
+	TORTURE_SEEDS=$(SEEDS) $(BIN)/pytest -q tests/test_torture.py
 
 lint: setup ## ruff, mypy, sqlfluff
 	$(BIN)/ruff check .

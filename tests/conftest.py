@@ -12,7 +12,15 @@ from loader.sandbox_server import SandboxServer, serve_sandbox
 from tests.anycost import KEY
 from tests.litellm.database import Database, Server
 from tests.project import Project
+from tests.torture import TOTALS
 from tests.warehouse import BuiltWarehouse, Template, make_template
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say what the random schedules met, so that nobody need believe that they met anything."""
+    if TOTALS:
+        told = ", ".join(f"{name} {count}" for name, count in sorted(TOTALS.items()))
+        terminalreporter.write_line(f"random schedules of pushes: {told}")
 
 
 @pytest.fixture(scope="session")
