@@ -79,7 +79,7 @@ def main() -> None:
         try:
             assert server.stdout is not None  # noqa: S101
             environment["CLOUDZERO_API_URL"] = server.stdout.readline().strip()
-            push = [str(BIN / "loader"), "push", "--start", "2026-11-01", "--end", "2026-11-23"]
+            push = [str(BIN / "loader"), "push", "--start", "2026-11-01", "--end", "2026-11-23", "--allow-full-month"]
             measured("loader push, all of it", push, environment)
         finally:
             server.terminate()

@@ -30,10 +30,12 @@ table_or_json = click.option(
     metavar="TIME",
     help="End with exit code 6 when an hour that ended longer ago than this (3h) is not at CloudZero as it is now.",
 )
+@cli_options.since_option
 @table_or_json
 def status(
-    target: str | None, profiles_dir: str | None, lock_timeout: str, fail_if_behind: str | None, style: str
-) -> None:
+    target: str | None, profiles_dir: str | None, lock_timeout: str, fail_if_behind: str | None, since: str | None,
+    style: str,
+) -> None:  # fmt: skip
     """Show what was sent and what is pending, by month and stream, from the warehouse alone.
 
     The stream of CLOUDZERO_CONNECTION_ID, when that is set, and every other that was ever sent to. Needs no key.
@@ -46,13 +48,13 @@ def status(
     from loader.windows import iso
 
     limit = cli_options.seconds(fail_if_behind) if fail_if_behind else None
-    mine = read_stream()
+    mine, start = read_stream(), cli_options.since_when(since)
     with cli_options.warehouse_to_read(target, profiles_dir, lock_timeout) as warehouse:
         known = streams(warehouse)
         chosen = [mine] if mine else known
         chosen += [stream for stream in known if stream not in chosen]
         built_at = warehouse.built_at()
-        statuses = core.look(warehouse, chosen, cli_options.now())
+        statuses = core.look(warehouse, chosen, cli_options.now(), start)
     if style == "json":
         report.print_answer(core.answer(statuses, built_at), sys.stdout)
     else:
@@ -79,12 +81,13 @@ def status(
 @click.option("--month", required=True, metavar="YYYY-MM", help="The UTC month.")
 @click.option("--repair", is_flag=True, help="Send the hours that differ again, where that is the mend.")
 @click.option("--allow-shrink", is_flag=True, help="With --repair: also hours that the view has less of, or nothing.")
+@cli_options.since_option
 @patience_options
 @lock_options
 @table_or_json
 def verify(
-    target: str | None, profiles_dir: str | None, lock_timeout: str, month: str, repair: bool, allow_shrink: bool,
-    give_up_after: str, settle_for: str, wait: str, style: str,
+    target: str | None, profiles_dir: str | None, lock_timeout: str,
+    month: str, repair: bool, allow_shrink: bool, since: str | None, give_up_after: str, settle_for: str, wait: str, style: str,
 ) -> None:  # fmt: skip
     r"""Read a month back from CloudZero and compare it, hour by hour, with the view and with the push log.
 
@@ -97,7 +100,7 @@ def verify(
     from loader.errors import GuardError
     from loader.settings import read_credentials
 
-    window = _month(month)
+    window, first = _month(month), cli_options.since_when(since)
     credentials = read_credentials()
     patience = cli_options.patience(give_up_after, settle_for)
     with cli_options.warehouse_to_push(target, profiles_dir, lock_timeout, wait, credentials.stream) as warehouse:
@@ -116,6 +119,7 @@ def verify(
             rows = until_stop.insist(lambda: client.read_month(month), report.say)
             records, hours = log.records(window), warehouse.hours(window)
             differences = compare(held_by_hour(rows), hours, records, floor_hour(warehouse.built_at()))
+            differences = [each for each in differences if first is None or each.hour >= first]
             _show(differences, month, len(rows), style)
             mendable = [each for each in differences if each.mends or allow_shrink]
             if repair and mendable:
@@ -141,7 +145,8 @@ def verify(
 @table_or_json
 def validate(
     target: str | None, profiles_dir: str | None, lock_timeout: str,
-    window: str | None, start: str | None, end: str | None, give_up_after: str, settle_for: str, style: str,
+    window: str | None, start: str | None, end: str | None, since: str | None,
+    give_up_after: str, settle_for: str, style: str,
 ) -> None:  # fmt: skip
     """Let CloudZero validate the bodies that a push of the window would send; nothing is stored.
 
@@ -155,14 +160,14 @@ def validate(
 
     credentials = read_credentials()
     patience = cli_options.patience(give_up_after, settle_for)
-    asked = cli_options.asked_for(window, start, end, required=True)
+    asked = cli_options.asked_for(window, start, end, since, required=True)
     with cli_options.warehouse_to_read(target, profiles_dir, lock_timeout) as warehouse:
         from loader.anycost import AnyCost
         from loader.drops import deliveries
         from loader.windows import iso
 
         records = PushLog(warehouse, credentials.stream).records() if asked.is_pending else NO_RECORDS
-        chosen = plan(warehouse, Selection(asked.window, allow_full_month=True), records)
+        chosen = plan(warehouse, Selection(asked.window, allow_full_month=True, since=asked.since), records)
         results: list[tuple[Drop, list[str]]] = []
         with AnyCost(credentials) as client:
             for delivery in deliveries(lines_of(warehouse, chosen), "replace_hourly"):

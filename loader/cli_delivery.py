@@ -11,6 +11,8 @@ from loader import cli_options
 from loader.cli_options import lock_options, patience_options, target_options, window_options
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from loader.cli_options import AskedFor
     from loader.plan import Plan
     from loader.push import Push
@@ -37,7 +39,7 @@ if TYPE_CHECKING:
 )
 def dry_run(
     target: str | None, profiles_dir: str | None, lock_timeout: str,
-    window: str | None, start: str | None, end: str | None,
+    window: str | None, start: str | None, end: str | None, since: str | None,
     limit: int, style: str,
 ) -> None:  # fmt: skip
     r"""Show lines as a push would send them, and send nothing.
@@ -51,12 +53,12 @@ def dry_run(
     """
     from loader import guards, report
 
-    asked = cli_options.asked_for(window, start, end, required=False)
+    asked = cli_options.asked_for(window, start, end, since, required=False)
     with cli_options.warehouse_to_read(target, profiles_dir, lock_timeout) as warehouse:
         if asked.is_pending:
             from loader.plan import newest_lines
 
-            chosen = _pending(warehouse)
+            chosen = _pending(warehouse, asked.since)
             if chosen.held_back:
                 report.say(guards.explain(chosen.held_back))
             hours, lines = list(chosen.hours), newest_lines(warehouse, chosen, limit)
@@ -101,7 +103,7 @@ def dry_run(
 @click.option("--format", "style", default="text", show_default=True, type=click.Choice(("text", "json")))
 def push(
     target: str | None, profiles_dir: str | None, lock_timeout: str,
-    window: str | None, start: str | None, end: str | None,
+    window: str | None, start: str | None, end: str | None, since: str | None,
     operation: str, limit: int | None, include_incomplete: bool, allow_shrink: bool, allow_full_month: bool,
     max_body_mb: float, give_up_after: str, settle_for: str, wait: str, style: str,
 ) -> None:  # fmt: skip
@@ -121,8 +123,10 @@ def push(
     credentials = read_credentials()
     patience = cli_options.patience(give_up_after, settle_for)
     cli_options.seconds(wait)
-    asked = cli_options.asked_for(window, start, end, required=True)
-    selection = Selection(asked.window, operation, include_incomplete, limit, allow_shrink, allow_full_month)
+    asked = cli_options.asked_for(window, start, end, since, required=True)
+    selection = Selection(
+        asked.window, operation, include_incomplete, limit, allow_shrink, allow_full_month, since=asked.since
+    )
     with cli_options.warehouse_to_push(target, profiles_dir, lock_timeout, wait, credentials.stream) as warehouse:
         from loader import report
         from loader.anycost import AnyCost
@@ -142,12 +146,12 @@ def push(
     _report(one, style, asked)
 
 
-def _pending(warehouse: Warehouse) -> Plan:
+def _pending(warehouse: Warehouse, since: datetime | None) -> Plan:
     from loader.plan import Selection, plan
     from loader.push_log import PushLog
 
     stream = cli_options.stream_of_environment()
-    return plan(warehouse, Selection(None), PushLog(warehouse, stream).records())
+    return plan(warehouse, Selection(None, since=since), PushLog(warehouse, stream).records())
 
 
 def _look_at(plan: Plan, asked: AskedFor, include_incomplete: bool, bar: Bar) -> None:

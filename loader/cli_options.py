@@ -25,12 +25,14 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 class AskedFor:
     """The hours that a user asked for. `window` is None for what is pending, and for all when nothing was said.
 
-    `by_name` when a word said which, so that the running hour is left out as a matter of course.
+    `by_name` when a word said which, so that the running hour is left out as a matter of course. `since`: nothing
+    older is pending.
     """
 
     window: Window | None
     is_pending: bool = False
     by_name: bool = False
+    since: datetime | None = None
 
 
 def target_options(command: Command) -> Command:
@@ -77,9 +79,16 @@ def lock_options(command: Command) -> Command:
     )(command)  # fmt: skip
 
 
+since_option = click.option(
+    "--since", envvar="LOADER_PUSH_SINCE", show_envvar=True, metavar="TIME",
+    help="Older hours are another exporter's: they are not pending, and not verified.",
+)  # fmt: skip
+
+
 def window_options(command: Command) -> Command:
     """The options that say which hours."""
     for option in (
+        since_option,
         click.option("--end", metavar="TIME", help="End, not included. Default: now."),
         click.option("--start", metavar="TIME", help="Start, ISO 8601; UTC unless it says otherwise."),
         click.option(
@@ -92,8 +101,8 @@ def window_options(command: Command) -> Command:
     return command
 
 
-def asked_for(name: str | None, start: str | None, end: str | None, required: bool) -> AskedFor:
-    """What --window, --start and --end say.
+def asked_for(name: str | None, start: str | None, end: str | None, since: str | None, required: bool) -> AskedFor:
+    """What --window, --start, --end and --since say.
 
     Raises:
         click.UsageError: they contradict each other, or nothing was said and something must be.
@@ -107,7 +116,7 @@ def asked_for(name: str | None, start: str | None, end: str | None, required: bo
     if end and not start:
         raise click.UsageError("--end needs a --start.")
     if name == PENDING:
-        return AskedFor(None, is_pending=True, by_name=True)
+        return AskedFor(None, is_pending=True, by_name=True, since=since_when(since))
     if name:
         window = windows.by_name(name, now(), read_timezone())
     elif start:
@@ -120,6 +129,17 @@ def asked_for(name: str | None, start: str | None, end: str | None, required: bo
     if window.widened:
         report.say(f"Widened to whole hours: {window}.")
     return AskedFor(window, by_name=bool(name))
+
+
+def since_when(text: str | None) -> datetime | None:
+    """--since as the start of a UTC hour.
+
+    Raises:
+        UsageError: it cannot be read.
+    """
+    from loader.windows import ceil_hour, parse_time
+
+    return ceil_hour(parse_time(text, "--since")) if text else None
 
 
 def warehouse_to_read(

@@ -58,8 +58,9 @@ def main() -> int:
         print(f"\n# A local AnyCost now listens on {server.url}", flush=True)
         environment["CLOUDZERO_API_URL"] = server.url
         run("loader", "check", environment=environment)
-        first_day = min(path.stem[-10:] for path in LOGS.iterdir())
-        run("loader", "push", "--start", first_day, environment=environment)
+        run("loader", "push", "--window", "pending", environment=environment)
+        run("loader", "push", "--window", "pending", environment=environment)
+        run("loader", "status", environment=environment)
         held = read_back(server.url, api_key, sorted(server.sandbox.state()["streams"][CONNECTION_ID]))
     source, lines = source_total(), line_total(environment)
     verdict = "equal to the last digit" if source == lines == held else "NOT EQUAL"

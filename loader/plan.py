@@ -26,8 +26,8 @@ NO_RECORDS: Mapping[datetime, HourRecord] = {}
 class Selection:
     """What is asked for.
 
-    `window` None means pending: every complete hour that differs from what CloudZero accepted of it. `only` keeps it to
-    these hours (UTC), lines or not.
+    `window` None means pending: every complete hour, from `since` (UTC) on, that differs from what CloudZero accepted
+    of it. `only` keeps it to these hours (UTC), lines or not.
     """
 
     window: Window | None
@@ -37,6 +37,7 @@ class Selection:
     allow_shrink: bool = False
     allow_full_month: bool = False
     only: frozenset[datetime] | None = None
+    since: datetime | None = None
 
     def __post_init__(self) -> None:
         if self.operation == "replace_drop" and (
@@ -101,6 +102,7 @@ def plan(warehouse: Warehouse, selection: Selection, records: Mapping[datetime, 
         hours = _with_only(hours, selection.only)
     chosen = hours if selection.include_incomplete else [hour for hour in hours if hour.start < complete_until]
     if window is None:
+        chosen = [hour for hour in chosen if selection.since is None or hour.start >= selection.since]
         chosen = [
             hour for hour in chosen if hour.start not in records or not records[hour.start].holds(hour.fingerprint)
         ]

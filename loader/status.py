@@ -40,8 +40,10 @@ class StreamStatus:
     behind: timedelta = field(default_factory=timedelta)
 
 
-def look(warehouse: Warehouse, streams: Iterable[Stream], now: datetime) -> list[StreamStatus]:
-    """Where each stream stands.
+def look(
+    warehouse: Warehouse, streams: Iterable[Stream], now: datetime, since: datetime | None = None
+) -> list[StreamStatus]:
+    """Where each stream stands. Nothing before `since` is pending.
 
     `behind` is how long ago the oldest hour ended that is not at CloudZero as it is now: pending or held back, or, when
     dbt has not run since, not even looked at.
@@ -52,7 +54,7 @@ def look(warehouse: Warehouse, streams: Iterable[Stream], now: datetime) -> list
     for stream in streams:
         log = PushLog(warehouse, stream)
         records = log.records()
-        chosen = plan(warehouse, Selection(None), records)
+        chosen = plan(warehouse, Selection(None, since=since), records)
         months = _months(chosen.hours, {each.hour: each.kind for each in chosen.held_back}, records)
         waiting = [hour.start for hour in chosen.hours] + [each.hour for each in chosen.held_back]
         oldest = min(waiting, default=None)

@@ -100,6 +100,18 @@ def test_after_a_sum_nobody_knows_what_is_there_so_the_hour_is_pending(
     assert hours_held(anycost)[0] == TWO
 
 
+def test_since_leaves_to_another_exporter_what_it_has_sent(ready: BuiltWarehouse, anycost: SandboxServer) -> None:
+    ready.project.settings["LOADER_PUSH_SINCE"] = iso(START + 3 * HOUR - HOUR / 2)
+    assert sent(push(ready)) == 3
+    assert sorted(hours_held(anycost)) == [3, 4, 5]
+    status = json.loads(ready.project.loader("status", "--format", "json").out)["streams"][0]
+    assert status["oldest_pending"] is None
+    assert push(ready).out == ""
+    assert ready.project.loader("verify", "--month", "2026-10").code == 0
+    wrong = ready.project.loader(*PENDING, "--since", "soon")
+    assert (wrong.code, "--since 'soon'" in wrong.err) == (2, True)
+
+
 def test_another_connection_and_another_host_are_other_streams(ready: BuiltWarehouse, anycost: SandboxServer) -> None:
     push(ready)
     ready.project.settings["CLOUDZERO_CONNECTION_ID"] = "other"

@@ -181,6 +181,10 @@ def test_pending_stops_before_the_hour_that_runs() -> None:
     assert ([hour.start.hour for hour in made.hours], made.incomplete) == ([0], ())
 
 
+def test_nothing_before_since_is_pending() -> None:
+    assert pending([1, 2, 3, 4], {1: held("f9", 1)}, since=FIRST + 2 * HOUR) == ([2, 3], [])
+
+
 def test_the_oldest_of_what_is_pending_comes_first() -> None:
     assert pending([5, 3, 2], {}, limit=8) == ([0, 1], [])
     with pytest.raises(GuardError, match="sent whole or not at all"):
