@@ -87,7 +87,8 @@ def status(
 @table_or_json
 def verify(
     target: str | None, profiles_dir: str | None, lock_timeout: str,
-    month: str, repair: bool, allow_shrink: bool, since: str | None, give_up_after: str, settle_for: str, wait: str, style: str,
+    month: str, repair: bool, allow_shrink: bool, since: str | None,
+    give_up_after: str, settle_for: str, wait: str, style: str,
 ) -> None:  # fmt: skip
     r"""Read a month back from CloudZero and compare it, hour by hour, with the view and with the push log.
 

@@ -116,7 +116,7 @@ AFTERWARDS: dict[str, tuple[type[LoaderError] | None, str, bool, type[LoaderErro
     "server_error_before": (RetryableError, "CloudZero answered 50", False, RetryableError),
     "server_error_after": (RetryableError, "CloudZero answered 500", True, RetryableError),
     "wrong_row_count": (None, "", True, None),
-    "not_json": (UnknownOutcomeError, "not JSON", True, UnknownOutcomeError),
+    "not_json": (RetryableError, "not JSON", True, RetryableError),
 }
 
 
@@ -238,7 +238,7 @@ def test_a_stream_is_busy_during_latency(kind: str, held: int) -> None:
             here.trouble.rate = 0.0
             assert here.rows == held
             for key in ("k2", "k1"):
-                with pytest.raises(RejectedError, match="409"):
+                with pytest.raises(RetryableError, match="409"):
                     second.post(drop_of(), key)
             assert here.sandbox.concurrent_requests_seen == 2
         finally:
