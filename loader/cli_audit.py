@@ -204,6 +204,41 @@ def validate(
 
 @click.command()
 @target_options
+@window_options
+@table_or_json
+def reconcile(
+    target: str | None, profiles_dir: str | None, lock_timeout: str,
+    window: str | None, start: str | None, end: str | None, since: str | None, style: str,
+) -> None:  # fmt: skip
+    """Compare raw logs, LiteLLM's own daily tables, hours, lines and the push log, per UTC day, in dollars.
+
+    Without a window, of this month. Shows where money went missing, whoever lost it. Sends nothing, needs no key;
+    CLOUDZERO_CONNECTION_ID says whose push log.
+    """
+    from loader import reconcile as core
+    from loader import report
+    from loader.errors import UsageError
+    from loader.push_log import PushLog
+    from loader.settings import read_stream
+
+    asked = cli_options.asked_for(window or (None if start else "month_to_date"), start, end, since, required=True)
+    if asked.window is None:
+        raise UsageError("`reconcile` looks at days: give another --window than pending, or --start and --end.")
+    days, stream = core.whole_days(asked.window), read_stream()
+    with cli_options.warehouse_to_read(target, profiles_dir, lock_timeout) as warehouse:
+        found = core.days(warehouse, days, PushLog(warehouse, stream).records(days) if stream else None)
+    if style == "json":
+        report.print_answer(core.answer(found), sys.stdout)
+        return
+    report.print_table(core.HEAD, core.table(found) if found else [], sys.stdout, right=set(range(1, 7)))
+    if not core.has_daily_tables(found):
+        report.say("LiteLLM's daily tables are not there, or empty: nothing independent to compare with.")
+    if stream is None:
+        report.say("CLOUDZERO_CONNECTION_ID is not set: what was sent is not shown.")
+
+
+@click.command()
+@target_options
 @table_or_json
 def check(target: str | None, profiles_dir: str | None, lock_timeout: str, style: str) -> None:
     """Check profile, views, key and connection, and let CloudZero validate one line; nothing is stored.

@@ -9,20 +9,24 @@
     indexes=[{'columns': ['connection_id', 'api_url', 'usage_hour']}],
 ) }}
 
-{%- set columns = {
-    'connection_id': dbt.type_string(), 'api_url': dbt.type_string(), 'sequence': dbt.type_bigint(), 'usage_hour': 'timestamp',
-    'push_id': dbt.type_string(), 'operation': dbt.type_string(), 'outcome': dbt.type_string(), 'fingerprint': dbt.type_string(),
-    'line_count': dbt.type_bigint(), 'cost_usd': usd_type(), 'byte_count': dbt.type_bigint(), 'drop_id': dbt.type_string(),
-    'detail': dbt.type_string(), 'recorded_at': 'timestamp',
-} %}
-
 with
 
 final as (
     select
-        {%- for name, type in columns.items() %}
-        cast(null as {{ type }}) as {{ name }}{{ ',' if not loop.last }}
-        {%- endfor %}
+        cast(null as {{ dbt.type_string() }}) as connection_id,
+        cast(null as {{ dbt.type_string() }}) as api_url,
+        cast(null as {{ dbt.type_bigint() }}) as sequence,
+        cast(null as timestamp) as usage_hour,
+        cast(null as {{ dbt.type_string() }}) as push_id,
+        cast(null as {{ dbt.type_string() }}) as operation,
+        cast(null as {{ dbt.type_string() }}) as outcome,
+        cast(null as {{ dbt.type_string() }}) as fingerprint,
+        cast(null as {{ dbt.type_bigint() }}) as line_count,
+        cast(null as {{ usd_type() }}) as cost_usd,
+        cast(null as {{ dbt.type_bigint() }}) as byte_count,
+        cast(null as {{ dbt.type_string() }}) as drop_id,
+        cast(null as {{ dbt.type_string() }}) as detail,
+        cast(null as timestamp) as recorded_at
 )
 
 select * from final
