@@ -50,7 +50,8 @@ def days(warehouse: Warehouse, window: Window, records: Mapping[datetime, HourRe
     where, parameters = warehouse.between("happened_at", window)
     statement = (
         "select amount_source, cast(happened_at as date), cast(sum(cost_usd) as varchar)"  # noqa: S608
-        f" from {warehouse.relation('reconciliation_amounts')} {where} group by amount_source, cast(happened_at as date)"
+        f" from {warehouse.relation('reconciliation_amounts')} {where}"
+        " group by amount_source, cast(happened_at as date)"
     )
     found: dict[date, dict[str, Decimal]] = defaultdict(dict)
     for source, day, cost in warehouse.rows(statement, parameters):

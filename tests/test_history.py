@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta, timezone
 from decimal import Decimal
-from typing import Any
 
 from tests.litellm.requests import Row, spend_log
 from tests.project import Project, put
