@@ -206,7 +206,11 @@ def test_a_full_month_stops_and_says_what_would_make_room(ready: BuiltWarehouse)
 def test_a_killed_push_is_made_up_for(ready: BuiltWarehouse, anycost: SandboxServer) -> None:
     # What a process leaves that was killed after CloudZero stored a body and before the log said so.
     push(ready, "--limit", "2")
-    ready.project.write("delete from cbf.push_log where outcome = 'accepted'")
+    ready.project.write(
+        "delete from cbf.push_log where outcome = 'accepted';"
+        # A moment ago, however long this test takes to get here.
+        " update cbf.push_log set recorded_at = timestamp '2999-01-01 00:00:00'"
+    )
     ready.put({0: [A, B, Usage("c", "1")]})
     outcome = ready.project.loader("push", "--window", "pending", "--settle-for", "1s")
     assert "The last push ended without an answer at" in outcome.err
