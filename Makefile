@@ -26,7 +26,7 @@ demo: setup ## The whole way on made-up spend logs, to a local AnyCost; nothing 
 	$(BIN)/python -m loader.demo
 
 test: setup ## All tests, on DuckDB and on a real PostgreSQL with LiteLLM's own migrations
-	$(BIN)/pytest -n auto --maxprocesses=4 --dist loadfile
+	$(BIN)/pytest -n auto --maxprocesses=4 --dist worksteal
 
 torture: setup ## Hundreds of random schedules of pushes, killed and cut; SEEDS=17 plays one again
 	TORTURE_SEEDS=$(SEEDS) $(BIN)/pytest -q tests/test_torture.py

@@ -10,7 +10,7 @@ from decimal import Decimal
 from loader.guards import MONTH_BYTES, MONTH_ROWS, Room, rooms
 from loader.plan import Selection, plan
 from loader.push_log import HourRecord, LastEvent, PushLog
-from loader.settings import Stream
+from loader.settings import DEFAULT_API_URL, Stream
 from loader.warehouse import Hour, Warehouse
 from loader.windows import HOUR, floor_hour, iso, month_start
 
@@ -93,14 +93,14 @@ def _months(
     return tuple(months)
 
 
-HEAD = ("connection", "month", "hours sent", "cost sent", "pending", "held back", "oldest", "lines", "MB", "of limit")
+HEAD = ("stream", "month", "hours sent", "cost sent", "pending", "held back", "oldest", "lines", "MB", "of limit")
 
 
 def table(statuses: Sequence[StreamStatus]) -> list[list[str]]:
     """Rows for people, under HEAD."""
     return [
         [
-            status.stream.connection_id,
+            _name(status.stream),
             f"{month.month:%Y-%m}",
             f"{month.hours_sent:,}",
             f"${month.cost_sent:,.2f}",
@@ -114,6 +114,11 @@ def table(statuses: Sequence[StreamStatus]) -> list[list[str]]:
         for status in statuses
         for month in status.months
     ]
+
+
+def _name(stream: Stream) -> str:
+    """Short, where it is CloudZero itself."""
+    return stream.connection_id if stream.api_url == DEFAULT_API_URL else str(stream)
 
 
 def answer(statuses: Sequence[StreamStatus], built_at: datetime) -> dict[str, object]:

@@ -348,6 +348,7 @@ def test_status_says_what_is_sent_pending_and_held_back(ready: BuiltWarehouse) -
     assert after["oldest_pending"] == iso(START + HOUR)
     shown = ready.project.loader("status")
     assert shown.code == 0
+    assert f"{CONNECTION} at http://127.0.0.1:" in shown.out
     assert "2026-10" in shown.out
     assert "last push" in shown.err
     late = ready.project.loader("status", "--fail-if-behind", "3h")
