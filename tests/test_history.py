@@ -124,8 +124,10 @@ def test_what_is_kept_of_each_hour_is_what_a_full_build_would_say(project: Proje
 
     # What no run changed is not looked at again: that is what keeps a run's cost from growing with the history.
     project.write("update cbf.cbf_hours set fingerprint = 'not looked at' where line_count > 0")
+    put(project, [*requests(8, 12), spend_log("later", START + timedelta(hours=12), spend=9.0)])
     project.build("--vars", "{lookback_hours: 1}")
-    assert [row[-1] == "not looked at" for row in project.rows(HOURS)] == [True] * 11 + [False] * 2
+    assert [row[-1] == "not looked at" for row in project.rows(HOURS)] == [True] * 12 + [False]
+    second[12] = project.rows(HOURS)[12]
 
     # Another mapping makes each line another line; without any provider an hour has none, and is there to say so.
     project.build("--vars", "{token_tags: false, lookback_hours: 1}")
@@ -134,6 +136,64 @@ def test_what_is_kept_of_each_hour_is_what_a_full_build_would_say(project: Proje
     assert {row[1:] for row in project.rows(HOURS)} == {(0, Decimal(0), 0, "empty")}
     project.build("--full-refresh", tests=True)
     assert project.rows(HOURS) == second
+
+
+def test_an_hour_is_summed_again_only_when_its_source_says_something_else(project: Project) -> None:
+    def summed_again(*arguments: str) -> list[int]:
+        project.write("update cbf.int_usage__hourly set summed_at = '2026-01-01 00:00:00'")
+        project.build(*arguments)
+        found = project.rows(
+            "select distinct usage_hour from cbf.int_usage__hourly where summed_at > '2026-01-02 00:00:00'"
+        )
+        return sorted(hour.hour for (hour,) in found)
+
+    rows = requests(0, 5)
+    put(project, rows)
+    project.build()
+    project.build()  # the first run remembers nothing
+    assert summed_again() == []
+
+    # A late row, a price put right, and a team put right past LiteLLM, which sets no updated_at.
+    late = [*rows, spend_log("late", START + timedelta(hours=2, minutes=59))]
+    put(project, late)
+    assert summed_again() == [2]
+    put(project, [row | {"spend": 0.75} if row["request_id"] == "3-25" else row for row in late])
+    assert summed_again() == [3]
+    put(project, [row | {"team_id": "other"} if row["request_id"] == "4-25" else row for row in late])
+    assert summed_again() == [3, 4]
+
+    # Fewer rows: history outlives its source, however often a run looks at it.
+    put(project, [row for row in late if row["request_id"] not in {"1-5", "4-25"}])
+    assert summed_again() == []
+    assert hours(project)[1] == WHOLE
+
+    # What the sum depends on besides the rows.
+    put(project, late)
+    assert summed_again() == [4]
+    assert summed_again("--vars", "{line_dimensions: [user, api_key]}") == list(range(6))
+    assert summed_again("--vars", "{line_dimensions: [user, api_key]}") == []
+    if project.database:
+        project.database.insert("LiteLLM_TeamTable", [{"team_id": "team-123", "team_alias": "Renamed"}])
+        assert summed_again("--vars", "{line_dimensions: [user, api_key]}") == list(range(6))
+    assert hours(project)[0] == WHOLE
+
+
+def test_a_long_history_can_be_taken_in_steps(project: Project) -> None:
+    put(project, [*requests(0, 3), *requests(30, 31), *requests(100, 101)])
+    for until, expected in (
+        ("2026-11-01 02:00", [0, 1]),
+        ("2026-11-01 02:00", [0, 1]),
+        ("2026-11-02", [0, 1, 2, 3]),
+        ("2026-11-04", [0, 1, 2, 3, 30, 31]),
+    ):
+        project.build("--vars", f"{{load_until: '{until}', lookback_hours: 1}}", tests=True)
+        assert sorted(hours(project)) == expected
+        assert project.rows("select built_at from cbf.cbf_as_of") == [(datetime.fromisoformat(until),)]
+    outcome = project.dbt("run", "--vars", "{load_until: '2026-11-04 02:30'}", ok=False)
+    assert outcome.code == 1
+    assert "load_until must be a whole UTC hour" in outcome.out
+    project.build(tests=True)
+    assert hours(project) == dict.fromkeys([0, 1, 2, 3, 30, 31, 100, 101], WHOLE)
 
 
 def test_the_push_log_outlives_every_run(project: Project) -> None:

@@ -1,5 +1,8 @@
--- One row: when the run of dbt began that last summed usage. Hours that ended before it are complete.
+-- One row: when the run of dbt began that last summed usage, or where var load_until made it stop. Hours that ended before
+-- it are complete.
 {{ config(materialized='table') }}
+
+{%- set began = dbt.cast(sql_text(run_started_at.strftime('%Y-%m-%d %H:%M:%S')), 'timestamp') %}
 
 with
 
@@ -10,7 +13,12 @@ summed_hours as (
 ),
 
 final as (
-    select cast({{ sql_text(run_started_at.strftime('%Y-%m-%d %H:%M:%S')) }} as timestamp) as built_at
+    select
+        {%- if load_until() %}
+        least({{ load_until() }}, {{ began }}) as built_at
+        {%- else %}
+        {{ began }} as built_at
+        {%- endif %}
     where not exists (select 1 from summed_hours)
 )
 

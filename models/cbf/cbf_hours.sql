@@ -3,7 +3,7 @@
 -- that were summed since, or for all when the definition of the lines has changed.
 {{ config(
     materialized='incremental',
-    incremental_strategy='delete+insert',
+    incremental_strategy='replace_hours',
     unique_key='usage_hour',
     on_schema_change='append_new_columns',
     indexes=[{'columns': ['usage_hour'], 'unique': true}, {'columns': ['summed_at']}],

@@ -3,14 +3,16 @@
 -- than were summed before, because retention deletes raw logs and must not delete money that was summed.
 {{ config(
     materialized='incremental',
-    incremental_strategy='delete+insert',
+    incremental_strategy='replace_hours',
     unique_key='usage_hour',
     on_schema_change='append_new_columns',
     full_refresh=false,
     indexes=[{'columns': ['usage_hour']}, {'columns': ['summed_at']}],
 ) }}
 
+-- depends_on: {{ ref('base_litellm__spend_logs') }}
 {%- set window_start = usage_window_start(this) if is_incremental() else none %}
+{%- set changed = changed_hours(this, window_start) if window_start else none %}
 {%- set dimensions = line_dimensions() %}
 {%- set grain = ['usage_hour', 'team_id', 'provider', 'model'] + dimensions | map(attribute='column') | list %}
 
@@ -22,9 +24,7 @@ spend_logs as (
         rejection_reason is null
         -- A failed request without spend is no usage; one that cost money is.
         and (cost_usd <> 0 or (coalesce(status, 'success') <> 'failure' and (total_tokens > 0 or prompt_tokens > 0 or completion_tokens > 0)))
-        {%- if window_start %}
-        and started_at >= {{ dbt.cast(sql_text(window_start), 'timestamp') }}
-        {%- endif %}
+        and {{ hour_condition(window_start, changed, 'started_at') }}
 ),
 
 providers as (
@@ -132,9 +132,7 @@ hours_before as (
         sum(request_count) as request_count,
         min(first_started_at) as first_started_at
     from {{ this }}
-    {%- if window_start %}
-    where usage_hour >= {{ dbt.cast(sql_text(window_start), 'timestamp') }}
-    {%- endif %}
+    where {{ hour_condition(window_start, changed) }}
     group by usage_hour
 ),
 
@@ -159,6 +157,27 @@ replaceable_hours as (
     select usage_hour from hours_now
 ),
 {%- endif %}
+
+-- What the source said of an hour, so that the next run need not sum it again while it says the same.
+source_hours as (
+    {%- if changed %}
+    select
+        usage_hour,
+        source_checksum
+    from
+        (
+            values
+            {%- for each in changed %}
+            ({{ dbt.cast(sql_text(each.hour), 'timestamp') }}, '{{ each.checksum }}'){{ ',' if not loop.last }}
+            {%- endfor %}
+        ) as listed (usage_hour, source_checksum)
+    {%- else %}
+    select
+        cast(null as timestamp) as usage_hour,
+        cast(null as {{ dbt.type_string() }}) as source_checksum
+    where false
+    {%- endif %}
+),
 
 final as (
     select
@@ -195,9 +214,11 @@ final as (
         cast(hourly.completion_tokens as {{ dbt.type_bigint() }}) as completion_tokens,
         cast(hourly.total_tokens as {{ dbt.type_bigint() }}) as total_tokens,
         cast(hourly.cost_usd as {{ usd_type() }}) as cost_usd,
-        {{ this_run() }} as summed_at
+        {{ this_run() }} as summed_at,
+        cast(source_hours.source_checksum as {{ dbt.type_string() }}) as source_checksum
     from hourly
     inner join replaceable_hours on hourly.usage_hour = replaceable_hours.usage_hour
+    left join source_hours on hourly.usage_hour = source_hours.usage_hour
     left join teams on hourly.team_id = teams.team_id
     left join users on hourly.user_id = users.user_id
     left join api_keys on hourly.api_key = api_keys.api_key

@@ -1,4 +1,4 @@
--- One row per request: a request_id that is repeated counts once, with its latest version.
+-- One row per request: one that is repeated, with the same start, counts once, with its latest version.
 -- No request is left out: one that cannot be placed keeps its money and says why in rejection_reason.
 with
 
@@ -6,12 +6,14 @@ spend_logs as (
     select * from {{ ref('base_litellm__spend_logs') }}
 ),
 
+-- The key is that of LiteLLM's table where it is partitioned. With the start in it, a range of time reaches the table's
+-- index and the statistics of Parquet files, and two requests that a provider gave one id stay two.
 -- The order names every column that bears money or time, so that the choice is the same on every engine.
 versions as (
     select
         *,
         row_number() over (
-            partition by {{ request_key() | join(', ') }}
+            partition by request_id, started_at
             order by updated_at desc nulls last, ended_at desc nulls last, spend desc nulls last, started_at desc nulls last
         ) as version_number
     from spend_logs

@@ -13,6 +13,9 @@ spend_logs as (
         spend_logs.rejection_reason is null
         and spend_logs.cost_usd <> 0
         and coalesce(spend_logs.landed_at, spend_logs.started_at + interval '2 hours') <= as_of.built_at
+        {%- if load_until() %}
+        and spend_logs.started_at < {{ load_until() }}
+        {%- endif %}
         {%- if execute %}
         {%- set window_start = usage_window_start(ref('int_usage__hourly')) %}
         {%- if window_start %}
