@@ -13,10 +13,8 @@ from datetime import datetime
 from decimal import Decimal
 from itertools import groupby
 
-import orjson
-
 from loader.errors import GuardError
-from loader.warehouse import COST_COLUMN, Line
+from loader.warehouse import Line, Sendable
 from loader.windows import iso, month_start
 
 OPERATIONS = ("replace_hourly", "replace_drop", "sum")
@@ -144,10 +142,10 @@ class _HourPart:
 
 def encode(line: Line) -> bytes:
     """The bytes of one row, which dry-run shows and push sends: values are JSON strings, absent ones are left out."""
-    return orjson.dumps(line.values)
+    return line.data
 
 
-def deliveries(lines: Iterable[Line], operation: str, max_bytes: int = MAX_BODY_BYTES) -> Iterator[Delivery]:
+def deliveries(lines: Iterable[Sendable], operation: str, max_bytes: int = MAX_BODY_BYTES) -> Iterator[Delivery]:
     """Cut lines, which come hour by hour, into bodies of at most `max_bytes` bytes.
 
     `replace_drop`, which is for one month, stands on the first body only: the ones after it add hours to the month
@@ -181,21 +179,21 @@ def _head(month: datetime, operation: str) -> bytes:
     return b'{"month":"%b","operation":"%b","data":[' % (iso(month_start(month)).encode(), operation.encode())
 
 
-def _parts(hour: datetime, lines: Iterable[Line], room: int) -> Iterator[_HourPart]:
+def _parts(hour: datetime, lines: Iterable[Sendable], room: int) -> Iterator[_HourPart]:
     """One hour's rows in parts of at most `room` bytes: one part for nearly every hour."""
     part = _HourPart(hour)
     for line in lines:
-        row = encode(line)
+        row = line.data
         size = len(row) + 1
         if size > room:
             raise GuardError(
                 f"One line of {iso(hour)} is {size:,} bytes, more than a body may hold:"
-                f" {line.values.get('resource/id', '')[:80]}"
+                f" {row[:160].decode(errors='replace')}"
             )
         if part.rows and part.size + size > room:
             yield part
             part = _HourPart(hour)
         part.rows.append(row)
         part.size += size
-        part.cost += Decimal(line.values[COST_COLUMN])
+        part.cost += line.cost
     yield part

@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
+from itertools import chain, groupby
+from operator import attrgetter
 
 from loader import guards
-from loader.drops import encode
 from loader.errors import GuardError, UsageError
 from loader.guards import HeldBack, shrunk, without_room
 from loader.push_log import EMPTY, REFUSED, WITHOUT_EFFECT, HourRecord, accepted_entries
-from loader.warehouse import COST_COLUMN, HOUR_COLUMN, Hour, Line, Warehouse
+from loader.warehouse import COST_COLUMN, HOUR_COLUMN, Hour, Line, Sendable, Warehouse
 from loader.windows import HOUR, Window, floor_hour, iso, month_start
 
-SLICE_LINES = 50_000  # lines read from the warehouse at a time; bounds the engine's own buffer
+SLICE_LINES = 30_000  # lines read from the warehouse and held at a time, but for an hour that has more
 LARGE_LINE = 3_000  # bytes; a new stream is not measured while even lines of this size have room
 NO_RECORDS: Mapping[datetime, HourRecord] = {}
 
@@ -150,29 +150,41 @@ def require_complete(plan: Plan, window: Window, now: datetime, named: bool) -> 
         )
 
 
-def lines_of(warehouse: Warehouse, plan: Plan) -> Iterator[Line]:
+def lines_of(warehouse: Warehouse, plan: Plan) -> Iterator[Sendable]:
     """The lines of the plan's hours, oldest hour first, read in slices of whole hours.
 
     Raises:
         GuardError: the lines are not those that cbf_hours speaks of.
     """
+    return chain.from_iterable(_lines_by_hour(warehouse, plan))
+
+
+def _lines_by_hour(warehouse: Warehouse, plan: Plan) -> Iterator[Iterable[Sendable]]:
+    """The lines of one hour after the other. What is done for each line is left to loops of Python's own: speed."""
     for hours in _slices(plan):
-        read: Counter[datetime] = Counter()
-        expected = {hour.start: hour.line_count for hour in hours}
-        emptied = [hour for hour in hours if not hour.line_count]
-        lines = (
-            warehouse.lines(Window(hours[0].start, hours[-1].start + HOUR)) if len(emptied) < len(hours) else iter(())
-        )
-        for line in lines:
-            if line.hour in expected:
-                read[line.hour] += 1
-                while emptied and emptied[0].start < line.hour:
-                    yield adjustment(emptied.pop(0).start)
-                yield line
-        for hour, count in expected.items():
-            if read[hour] != count:
-                raise changed(hour)
-        yield from (adjustment(hour.start) for hour in emptied)
+        window = Window(hours[0].start, hours[-1].start + HOUR)
+        lines = warehouse.encoded_lines(window) if any(hour.line_count for hour in hours) else iter(())
+        if len(hours) == 1:
+            yield _counted(hours[0], lines)
+            continue
+        of_hour: dict[datetime, list[Sendable]] = {hour.start: [] for hour in hours}
+        for start, lines_of_hour in groupby(lines, key=attrgetter("hour")):
+            of_hour.setdefault(start, []).extend(lines_of_hour)
+        for hour in hours:
+            found = of_hour.pop(hour.start)
+            yield found if len(found) == hour.line_count > 0 else _counted(hour, found)
+
+
+def _counted(hour: Hour, lines: Iterable[Sendable]) -> Iterator[Sendable]:
+    """One hour's lines, as many as cbf_hours speaks of; for an hour without lines the one that stands for it."""
+    count = 0
+    for line in lines:
+        count += 1
+        yield line
+    if count != hour.line_count:
+        raise changed(hour.start)
+    if not count:
+        yield adjustment(hour.start)
 
 
 def newest_lines(warehouse: Warehouse, plan: Plan, limit: int) -> list[Line]:
@@ -265,7 +277,8 @@ def _bytes_per_line(warehouse: Warehouse, chosen: list[Hour], records: Mapping[d
     with_lines = [hour for hour in chosen if hour.line_count]
     small = sum(hour.line_count for hour in with_lines) * LARGE_LINE < guards.MONTH_BYTES
     if not lines and not small:
-        rows = [encode(line) for line in warehouse.lines(Window(with_lines[-1].start, with_lines[-1].start + HOUR))]
+        last = Window(with_lines[-1].start, with_lines[-1].start + HOUR)
+        rows = [line.data for line in warehouse.encoded_lines(last)]
         lines, size = len(rows), sum(map(len, rows))
     return size / lines if lines else 0.0
 

@@ -15,15 +15,18 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from decimal import Decimal
 from importlib import import_module
-from typing import Any
+from typing import Any, NamedTuple, Protocol
+
+import orjson
 
 from loader.errors import ConfigurationError
 from loader.settings import Stream, Target
 from loader.windows import HOUR, Window, iso
 
-BATCH_ROWS = 10_000
+BATCH_ROWS = 2_000
 ENGINES = {"duckdb": "loader.warehouse_duckdb", "postgres": "loader.warehouse_postgres"}
 HOUR_COLUMN, COST_COLUMN, AMOUNT_COLUMN = "time/usage_start", "cost/cost", "usage/amount"
+EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 NOT_BUILT = "run `dbt build` with the same profile and target first"
 
 
@@ -38,12 +41,51 @@ class Hour:
     fingerprint: str
 
 
+class Sendable(Protocol):
+    """A line as AnyCost gets it: its hour (UTC), its USD, and its bytes as JSON."""
+
+    @property
+    def hour(self) -> datetime:
+        """UTC."""
+
+    @property
+    def cost(self) -> Decimal:
+        """USD."""
+
+    @property
+    def data(self) -> bytes:
+        """One JSON object: all values are strings, absent ones are left out."""
+
+
 @dataclass(frozen=True)
 class Line:
     """One row of `cbf_lines`: its hour (UTC) and its values as text, absent ones left out."""
 
     hour: datetime
     values: dict[str, str]
+
+    @property
+    def cost(self) -> Decimal:
+        """USD."""
+        return Decimal(self.values[COST_COLUMN])
+
+    @property
+    def data(self) -> bytes:
+        """See `Sendable.data`."""
+        return orjson.dumps(self.values)
+
+
+class EncodedLine(NamedTuple):
+    """A line whose bytes the engine has made, which is faster than making them here."""
+
+    hour: datetime
+    cost_text: str
+    data: bytes
+
+    @property
+    def cost(self) -> Decimal:
+        """USD."""
+        return Decimal(self.cost_text)
 
 
 class Warehouse(ABC):
@@ -121,6 +163,41 @@ class Warehouse(ABC):
             values = {name: value for name, value in zip(names, row, strict=True) if value is not None and value != ""}
             values[HOUR_COLUMN] = stamp[2]
             yield Line(stamp[1], values)
+
+    def encoded_lines(self, window: Window | None = None) -> Iterator[Sendable]:
+        """The lines of the window as they are sent, in no order: those of `lines`, faster where it can be.
+
+        To put lines in order takes an engine longer than to make JSON of them, and memory for all of them.
+        """
+        return self.lines(window)
+
+    def _lines_as_json(self, window: Window | None) -> Iterator[EncodedLine]:
+        """`encoded_lines` for an engine whose to_json() quotes a text."""
+        hour, cost = quoted(HOUR_COLUMN), _as_text(COST_COLUMN)
+        members = ", ".join(self._member(name) for name in self.column_names("cbf_lines"))
+        where, parameters = self.between(hour, window)
+        statement = (
+            f"select {hour}, {cost}, '{{' || concat_ws(',', {members}) || '}}'"  # noqa: S608
+            f" from {self.relation('cbf_lines')} {where}"
+        )
+        last, moment = None, EPOCH
+        for start, cost_text, document in self.rows(statement, parameters):
+            if start != last:
+                last, moment = start, utc(start)
+            yield EncodedLine(moment, cost_text, document.encode())
+
+    def _member(self, name: str) -> str:
+        """A column as the member of a JSON object; null when it is absent or empty."""
+        key = orjson.dumps(name).decode().replace("'", "''") + ":"
+        if name == HOUR_COLUMN:
+            return f"'{key}' || {self.iso_text(quoted(name))}"
+        if name in (COST_COLUMN, AMOUNT_COLUMN):
+            return f"""'{key}"' || {_as_text(name)} || '"'"""
+        return f"'{key}' || cast(to_json(nullif({quoted(name)}, '')) as varchar)"
+
+    def iso_text(self, column: str) -> str:
+        """SQL for a timestamp in the form `"2024-01-15T14:00:00Z"`, quotes included."""
+        raise NotImplementedError
 
     def _newest_hours(self, window: Window | None, lines: int) -> Window | None:
         """The part of the window that holds its newest `lines`: the order needs the ids of these hours only."""

@@ -13,7 +13,12 @@ import duckdb
 
 from loader.errors import ConfigurationError, LockedError
 from loader.settings import Stream, Target
-from loader.warehouse import BATCH_ROWS, NOT_BUILT, Warehouse, first_line, not_built, quoted
+from loader.warehouse import BATCH_ROWS, NOT_BUILT, EncodedLine, Warehouse, first_line, not_built, quoted
+from loader.windows import Window
+
+# DuckDB would keep blocks of the file up to 80 % of the machine's memory, and buffers for each of its cores.
+MEMORY_LIMIT = "128MB"
+THREADS = 2
 
 
 class DuckDBWarehouse(Warehouse):
@@ -27,6 +32,8 @@ class DuckDBWarehouse(Warehouse):
         self._reader, self._writer = connection, connection.cursor()
         self._is_reading = False
         self._reader.execute("set TimeZone = 'UTC'")
+        self._reader.execute(f"set memory_limit = '{MEMORY_LIMIT}'")
+        self._reader.execute(f"set threads = {THREADS}")
         self._reader.execute("begin transaction")
 
     def rows(self, statement: str, parameters: Sequence[Any] = ()) -> Iterator[tuple[Any, ...]]:
@@ -58,6 +65,14 @@ class DuckDBWarehouse(Warehouse):
             self._writer.execute(statement, [value for row_values in rows for value in row_values])
         except duckdb.Error as error:
             raise self._mended(error) from error
+
+    def encoded_lines(self, window: Window | None = None) -> Iterator[EncodedLine]:
+        """See `Warehouse.encoded_lines`."""
+        return self._lines_as_json(window)
+
+    def iso_text(self, column: str) -> str:
+        """See `Warehouse.iso_text`."""
+        return f"""'"' || strftime({column}, '%Y-%m-%dT%H:%M:%SZ') || '"'"""
 
     def now(self) -> datetime:
         """See `Warehouse.now`. One machine, one clock."""

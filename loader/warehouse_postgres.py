@@ -15,7 +15,8 @@ from psycopg2.extras import execute_values
 
 from loader.errors import ConfigurationError, LockedError
 from loader.settings import Stream, Target
-from loader.warehouse import BATCH_ROWS, Warehouse, first_line, not_built, quoted, utc
+from loader.warehouse import BATCH_ROWS, EncodedLine, Warehouse, first_line, not_built, quoted, utc
+from loader.windows import Window
 
 KEEPALIVES = {"tcp_keepalives_idle": 30, "tcp_keepalives_interval": 10, "tcp_keepalives_count": 3}  # seconds, probes
 
@@ -63,6 +64,14 @@ class PostgresWarehouse(Warehouse):
                 execute_values(cursor, f"insert into {self.relation(relation)} ({names}) values %s", rows)  # noqa: S608
         except psycopg2.Error as error:
             raise self._mended(error, "write to") from error
+
+    def encoded_lines(self, window: Window | None = None) -> Iterator[EncodedLine]:
+        """See `Warehouse.encoded_lines`."""
+        return self._lines_as_json(window)
+
+    def iso_text(self, column: str) -> str:
+        """See `Warehouse.iso_text`."""
+        return f"""'"' || to_char({column}, 'YYYY-MM-DD"T"HH24:MI:SS"Z"') || '"'"""
 
     def now(self) -> datetime:
         """See `Warehouse.now`: the server's clock."""
