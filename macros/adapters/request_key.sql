@@ -10,3 +10,5 @@
 {% macro duckdb__request_key() %}{{ return(['request_id']) }}{% endmacro %}
 
 {% macro postgres__request_key() %}{{ return(['request_id', 'started_at']) }}{% endmacro %}
+
+{% macro spark__request_key() %}{{ return(['request_id']) }}{% endmacro %}

@@ -3,8 +3,9 @@
 -- than were summed before, because retention deletes raw logs and must not delete money that was summed.
 {{ config(
     materialized='incremental',
-    incremental_strategy='delete+insert',
+    incremental_strategy=hourly_incremental_strategy(),
     unique_key='usage_hour',
+    partition_by=day_partition(),
     on_schema_change='append_new_columns',
     full_refresh=false,
 ) }}
@@ -194,6 +195,7 @@ final as (
         cast(hourly.completion_tokens as {{ dbt.type_bigint() }}) as completion_tokens,
         cast(hourly.total_tokens as {{ dbt.type_bigint() }}) as total_tokens,
         cast(hourly.cost_usd as {{ usd_type() }}) as cost_usd
+        {{- day_partition_column('hourly.usage_hour') }}
     from hourly
     inner join replaceable_hours on hourly.usage_hour = replaceable_hours.usage_hour
     left join teams on hourly.team_id = teams.team_id

@@ -1,0 +1,35 @@
+{# How the rows of an hour that was built again take the place of those that were there. #}
+{% macro hourly_incremental_strategy() -%}
+    {{ return(adapter.dispatch('hourly_incremental_strategy', 'litellm_cbf')()) }}
+{%- endmacro %}
+
+{% macro default__hourly_incremental_strategy() %}{{ unsupported_adapter('hourly_incremental_strategy') }}{% endmacro %}
+
+{% macro duckdb__hourly_incremental_strategy() %}{{ return('delete+insert') }}{% endmacro %}
+
+{% macro postgres__hourly_incremental_strategy() %}{{ return('delete+insert') }}{% endmacro %}
+
+{% macro spark__hourly_incremental_strategy() %}{{ return('insert_overwrite') }}{% endmacro %}
+
+
+{# The column that a table of hours is partitioned by, or none. #}
+{% macro day_partition() -%}
+    {{ return(adapter.dispatch('day_partition', 'litellm_cbf')()) }}
+{%- endmacro %}
+
+{% macro default__day_partition() %}{{ unsupported_adapter('day_partition') }}{% endmacro %}
+
+{% macro duckdb__day_partition() %}{{ return(none) }}{% endmacro %}
+
+{% macro postgres__day_partition() %}{{ return(none) }}{% endmacro %}
+
+{% macro spark__day_partition() %}{{ return('usage_date') }}{% endmacro %}
+
+
+{# That column for a select, comma before it included: the day of an hour. #}
+{% macro day_partition_column(hour) -%}
+    {%- if day_partition() is not none -%}
+        {{ return(',\n        cast(' ~ hour ~ ' as date) as ' ~ day_partition()) }}
+    {%- endif -%}
+    {{ return('') }}
+{%- endmacro %}
