@@ -122,11 +122,20 @@
     {%- endfor -%}
     {%- for name, key in fields['document'].items() -%}
         {%- set nested = types.get(key, 'string') != 'string' -%}
-        {%- set text = ('to_json(`' ~ key ~ '`)') if nested else ('`' ~ key ~ '`') -%}
+        {%- set text = spark_nested_document('`' ~ key ~ '`') if nested else '`' ~ key ~ '`' -%}
         {%- do selected.append((text if key in types else 'cast(null as string)') ~ ' as ' ~ name) -%}
     {%- endfor -%}
     {{ return('select ' ~ selected | join(', ') ~ ' from ' ~ from_files) }}
 {% endmacro %}
+
+{# A nested column as JSON text. DuckDB writes values of different types in it as texts of JSON, and Spark cannot tell them
+   from other texts: the quotes would go into tags and ids. So that stops the run. #}
+{% macro spark_nested_document(column) -%}
+    {{ return(
+        "case when instr(to_json(" ~ column ~ "), " ~ sql_text(':"\\"') ~ ") > 0 then raise_error('The column metadata of a Parquet"
+        ~ " file holds JSON as texts inside of a nested value.') else to_json(" ~ column ~ ") end"
+    ) }}
+{%- endmacro %}
 
 {# UTC, cut to the millisecond as LiteLLM's timestamp(3) is. A number is epoch seconds. #}
 {% macro spark_utc_timestamp(column, type) %}
