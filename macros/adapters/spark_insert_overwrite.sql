@@ -22,6 +22,7 @@
             column.quoted if column.name in new_names else 'cast(null as ' ~ column.data_type ~ ') as ' ~ column.quoted
         ) -%}
     {%- endfor -%}
+    {%- set overwrite -%}
     insert overwrite table {{ target_relation }} partition ({{ partition }})
     select * from (
         select {{ new_columns | join(', ') }} from {{ source_relation }}
@@ -34,4 +35,8 @@
         {%- endif %}
     )
     distribute by {{ partition }}
+    {%- endset -%}
+    {%- do run_query(overwrite) -%}
+    {#- dbt-spark runs what comes back: here the end of the cache, which would else outlive the run on a server. -#}
+    uncache table {{ source_relation }}
 {% endmacro %}
