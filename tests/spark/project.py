@@ -36,7 +36,14 @@ class SparkProject(Project):
         from dbt.cli.main import dbtRunner
 
         command = ["--no-use-colors", *arguments, "--project-dir", str(ROOT)]
-        command += ["--target-path", str(self.folder / "target"), "--log-path", str(self.folder / "logs")]
+        command += [
+            "--target-path",
+            str(self.folder / "target"),
+            "--log-path",
+            str(self.folder / "logs"),
+            "--threads",
+            "4",
+        ]
         if variables:
             command += ["--vars", yaml.safe_dump(dict(variables))]
         lines: list[str] = []
