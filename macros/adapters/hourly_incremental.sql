@@ -12,7 +12,7 @@
 {% macro spark__hourly_incremental_strategy() %}{{ return('insert_overwrite') }}{% endmacro %}
 
 
-{# The column that a table of hours is partitioned by, or none. #}
+{# The column that a table of hours is partitioned by, its day, or none. #}
 {% macro day_partition() -%}
     {{ return(adapter.dispatch('day_partition', 'litellm_cbf')()) }}
 {%- endmacro %}
@@ -24,12 +24,3 @@
 {% macro postgres__day_partition() %}{{ return(none) }}{% endmacro %}
 
 {% macro spark__day_partition() %}{{ return('usage_date') }}{% endmacro %}
-
-
-{# That column for a select, comma before it included: the day of an hour. #}
-{% macro day_partition_column(hour) -%}
-    {%- if day_partition() is not none -%}
-        {{ return(',\n        cast(' ~ hour ~ ' as date) as ' ~ day_partition()) }}
-    {%- endif -%}
-    {{ return('') }}
-{%- endmacro %}

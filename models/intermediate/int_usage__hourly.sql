@@ -191,11 +191,13 @@ final as (
 
         cast(hourly.request_count as {{ dbt.type_bigint() }}) as request_count,
         hourly.first_started_at,
+        {%- if day_partition() %}
+        cast(hourly.usage_hour as date) as {{ day_partition() }},
+        {%- endif %}
         cast(hourly.prompt_tokens as {{ dbt.type_bigint() }}) as prompt_tokens,
         cast(hourly.completion_tokens as {{ dbt.type_bigint() }}) as completion_tokens,
         cast(hourly.total_tokens as {{ dbt.type_bigint() }}) as total_tokens,
         cast(hourly.cost_usd as {{ usd_type() }}) as cost_usd
-        {{- day_partition_column('hourly.usage_hour') }}
     from hourly
     inner join replaceable_hours on hourly.usage_hour = replaceable_hours.usage_hour
     left join teams on hourly.team_id = teams.team_id
