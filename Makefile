@@ -6,7 +6,7 @@ SEEDS ?= 1-150
 export DBT_SEND_ANONYMOUS_USAGE_STATS := false
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test torture lint docs bench lock clean
+.PHONY: help setup demo test test-spark torture lint docs bench lock clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -31,6 +31,20 @@ test: setup ## All tests, on DuckDB and on a real PostgreSQL with LiteLLM's own 
 torture: setup ## Hundreds of random schedules of pushes, killed and cut; SEEDS=17 plays one again
 	TORTURE_SEEDS=$(SEEDS) $(BIN)/pytest -q tests/test_torture.py
 
+test-spark: .venv-spark/installed ## The models on Apache Spark, against DuckDB and PostgreSQL (needs Java 17 or later)
+	@java -version 2>&1 | grep -Eq 'version "(1[7-9]|[2-9][0-9])' || { \
+		echo "Spark needs Java 17 or later, and there is none here. On Debian: apt-get install default-jre-headless" >&2; \
+		exit 1; \
+	}
+	.venv-spark/bin/pytest tests/spark
+
+# An environment of its own: PySpark alone is 490 MB, and nobody else needs it.
+.venv-spark/installed: requirements.lock requirements-spark.lock pyproject.toml
+	$(PYTHON) -m venv .venv-spark
+	.venv-spark/bin/pip install --quiet --disable-pip-version-check -r requirements.lock -r requirements-spark.lock
+	.venv-spark/bin/pip install --quiet --disable-pip-version-check --no-deps --editable .
+	@touch $@
+
 lint: setup ## ruff, mypy, sqlfluff
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -45,9 +59,11 @@ docs: setup ## dbt's documentation site in target/, and docs/cli.md from --help
 bench: setup ## Seconds and memory at 1,000,000 spend logs
 	$(BIN)/python -m bench.main
 
-lock: ## Resolve requirements.lock anew (needs pip-tools)
+lock: ## Resolve both lock files anew (needs pip-tools)
 	pip-compile --quiet --allow-unsafe --extra=dev --generate-hashes --no-emit-find-links --no-emit-index-url \
 		--no-emit-trusted-host --no-strip-extras --output-file=requirements.lock pyproject.toml
+	pip-compile --quiet --allow-unsafe --extra=spark --constraint=requirements.lock --generate-hashes --no-emit-find-links \
+		--no-emit-index-url --no-emit-trusted-host --no-strip-extras --output-file=requirements-spark.lock pyproject.toml
 
 clean: ## Remove what dbt, the demo and the tests left; not spend.duckdb, which holds history
 	rm -rf target logs demo .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,5 +1,5 @@
 {# Through the double's shortest text: a direct cast keeps 15 digits on PostgreSQL and the binary value on
    DuckDB, so the same spend would differ between engines. #}
 {% macro exact_usd(column) -%}
-    cast(cast({{ column }} as {{ dbt.type_string() }}) as {{ usd_type() }})
+    cast({{ shortest_text(column) }} as {{ usd_type() }})
 {%- endmacro %}

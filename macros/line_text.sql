@@ -7,7 +7,9 @@
     {%- for tag in resource_tags() -%}{%- do columns.append('resource/tag:' ~ tag) -%}{%- endfor -%}
     {%- set parts = [] -%}
     {%- for column in columns -%}
-        {%- do parts.append("coalesce('" ~ column ~ "=' || cast(" ~ cbf_column(column) ~ " as " ~ dbt.type_string() ~ ") || '\n', '')") -%}
+        {%- set text = usd_text(cbf_column(column)) if column == 'cost/cost' else
+            'cast(' ~ cbf_column(column) ~ ' as ' ~ dbt.type_string() ~ ')' -%}
+        {%- do parts.append("coalesce('" ~ column ~ "=' || " ~ text ~ " || '\n', '')") -%}
     {%- endfor -%}
     {{ return(parts | join(' || ')) }}
 {%- endmacro %}

@@ -9,11 +9,12 @@
     {%- if flags.FULL_REFRESH or not execute -%}
         {{ return(none) }}
     {%- endif -%}
-    {%- set newest = run_query("select max(usage_hour) as newest from " ~ relation).columns[0].values()[0] -%}
+    {%- set newest = run_query("select cast(max(usage_hour) as " ~ dbt.type_string() ~ ") as newest from " ~ relation).columns[0].values()[0] -%}
     {%- if newest is none -%}
         {{ return(none) }}
     {%- endif -%}
-    {%- set newest = [newest.replace(tzinfo=none), modules.datetime.datetime.utcnow()] | min -%}
+    {#- Read as text: a client may turn a time into the zone of the machine it runs on. -#}
+    {%- set newest = [modules.datetime.datetime.fromisoformat(newest | string), modules.datetime.datetime.utcnow()] | min -%}
     {%- set start = newest.replace(minute=0, second=0, microsecond=0) - modules.datetime.timedelta(hours=lookback) -%}
     {{ return(start.strftime('%Y-%m-%d %H:%M:%S')) }}
 {% endmacro %}

@@ -31,3 +31,11 @@
 {% macro postgres__ordered_concatenation(column) %}
     {{ return("string_agg(" ~ column ~ ", '' order by " ~ by_bytes(column) ~ ")") }}
 {% endmacro %}
+
+{% macro spark__latest_value(column, ordered_by) %}
+    {{ return("max_by(" ~ column ~ ", struct(" ~ ordered_by ~ ", " ~ column ~ ")) filter (where " ~ column ~ " is not null)") }}
+{% endmacro %}
+
+{% macro spark__ordered_concatenation(column) %}
+    {{ return("array_join(array_sort(collect_list(" ~ column ~ ")), '')") }}
+{% endmacro %}

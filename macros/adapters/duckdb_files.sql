@@ -33,7 +33,7 @@
 {% endmacro %}
 
 {# What a spend-log row or a StandardLoggingPayload object is read for: column here → its key in the file. #}
-{% macro duckdb_file_fields() %}
+{% macro file_fields() %}
     {{ return({
         'text': {
             'request_id': 'request_id', 'id': 'id', 'call_type': 'call_type', 'api_key': 'api_key', 'spend': 'spend',
@@ -74,7 +74,7 @@
 {% macro duckdb_file_columns(kind, files) %}
     {%- if kind == 'json' -%}
         {%- set columns = {} -%}
-        {%- for type, fields in duckdb_file_fields().items() -%}
+        {%- for type, fields in file_fields().items() -%}
             {%- for key in fields.values() -%}
                 {%- do columns.update({key: 'JSON' if type == 'document' else 'VARCHAR'}) -%}
             {%- endfor -%}
@@ -101,7 +101,7 @@
 {% endmacro %}
 
 {% macro duckdb_select_spend_logs(reader, columns) %}
-    {%- set fields = duckdb_file_fields() -%}
+    {%- set fields = file_fields() -%}
     {%- set selected = [] -%}
     {%- for name, key in fields['text'].items() -%}
         {%- do selected.append(('cast("' ~ key ~ '" as varchar)' if key in columns else 'cast(null as varchar)') ~ ' as ' ~ name) -%}

@@ -48,3 +48,23 @@
     ).columns[0].values() -%}
     {{ return(numbers[0] if numbers else 'unknown') }}
 {% endmacro %}
+
+{# Java's own message is pages long; what raise_error said stands somewhere in it. #}
+{% macro spark__explain_failures(results) %}
+    {%- set explanations = default__explain_failures(results) -%}
+    {%- for result in results if result.message -%}
+        {%- set place = modules.re.search('The spend log file (?:file:)?(.+?) is not valid JSON', result.message) -%}
+        {%- if place -%}
+            {%- do explanations.append(
+                "the spend log file " ~ place.group(1) ~ " is not valid JSON. Mend or remove it and run dbt again; nothing was changed."
+            ) -%}
+        {%- endif -%}
+        {%- if 'holds JSON as texts inside of a nested value' in result.message -%}
+            {%- do explanations.append(
+                "the column metadata of a Parquet file is nested and holds JSON as texts, as DuckDB writes it: Spark would read"
+                ~ " their quotes as well. Write metadata as one text (DuckDB: cast(metadata as varchar)), or give Spark the JSON lines."
+            ) -%}
+        {%- endif -%}
+    {%- endfor -%}
+    {{ return(explanations) }}
+{% endmacro %}

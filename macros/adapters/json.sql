@@ -51,3 +51,23 @@
         ~ ") as tag_values where trim(tag_value) <> '')"
     ) }}
 {% endmacro %}
+
+{# The variant type tells an object from a text that looks like one; a path into text does not. #}
+{% macro spark__json_text(column, key) %}
+    {%- set value = "variant_get(try_parse_json(" ~ column ~ "), '$[\"" ~ key ~ "\"]')" -%}
+    {{ return(
+        "case when not schema_of_variant(" ~ value ~ ") rlike '^(OBJECT|ARRAY|VOID)'"
+        ~ " then nullif(trim(cast(" ~ value ~ " as string)), '') end"
+    ) }}
+{% endmacro %}
+
+{% macro spark__request_tag_value(column, key) %}
+    {%- set length = key | length -%}
+    {%- set tags = "from_json(" ~ column ~ ", 'array<string>')" -%}
+    {%- set matching = "filter(" ~ tags ~ ", tag -> tag = '" ~ key ~ "' or startswith(tag, '" ~ key
+        ~ ":') or startswith(tag, '" ~ key ~ "='))" -%}
+    {%- set values = "transform(" ~ matching ~ ", tag -> case when tag = '" ~ key ~ "' then 'true' else substring(tag, "
+        ~ (length + 2) ~ ") end)" -%}
+    {%- set present = "filter(" ~ values ~ ", value -> trim(value) <> '')" -%}
+    {{ return("nullif(array_join(array_sort(array_distinct(" ~ present ~ ")), ','), '')") }}
+{% endmacro %}

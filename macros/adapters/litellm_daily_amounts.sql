@@ -10,6 +10,10 @@
     {{ return(no_amounts()) }}
 {% endmacro %}
 
+{% macro spark__litellm_daily_amounts() %}
+    {{ return(no_amounts()) }}
+{% endmacro %}
+
 {% macro postgres__litellm_daily_amounts() %}
     {%- set selects = [] -%}
     {%- for source_name, relation, column in [

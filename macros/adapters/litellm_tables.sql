@@ -52,3 +52,9 @@
     {%- endfor -%}
     {{ return(selects | join(' union all ')) }}
 {% endmacro %}
+
+{% macro spark__litellm_names(current, deleted, columns) %}
+    {%- set nulls = [] -%}
+    {%- for name in columns -%}{%- do nulls.append('cast(null as string) as ' ~ name) -%}{%- endfor -%}
+    {{ return('select ' ~ nulls | join(', ') ~ ', true as is_current where false') }}
+{% endmacro %}

@@ -133,3 +133,78 @@
         case when json_valid(names[12]) and json_type(names[12]) = 'OBJECT' then names[12] end as spend_logs_metadata
     from named
 {% endmacro %}
+
+
+{% macro spark__raw_spend_logs(spend_logs) %}
+    {%- set path = env_var('LITELLM_SPEND_LOGS', 'data/spend_logs/*') -%}
+    {%- set names = [
+        'user_api_key', 'user_api_key_hash', 'user_api_key_user_id', 'user_api_key_team_id', 'user_api_key_org_id',
+        'user_api_key_project_id', 'user_api_key_project_alias', 'user_api_key_team_alias', 'user_api_key_user_email',
+        'user_api_key_alias', 'user_api_key_org_alias', 'spend_logs_metadata',
+    ] -%}
+    {%- do stop_unless_utc() -%}
+    with
+
+    rows_as_text as (
+        {%- for part in spark_spend_log_files(path) %}
+        {%- if not loop.first %}
+        union all
+        {%- endif %}
+        {{ part }}
+        {%- else %}
+        {{ spark_select_spend_logs(none, none) }}
+        {%- endfor %}
+    ),
+
+    named as (
+        select
+            *,
+            {{ spark_json_document('request_tags') }} as tags,
+            -- One pass over the document for all names.
+            from_json({{ spark_json_document('metadata') }}, '{{ names | join(' string, ') }} string') as names
+        from rows_as_text
+    )
+
+    select
+        coalesce(request_id, id) as request_id,
+        call_type,
+        coalesce(nullif(api_key, ''), names.user_api_key, names.user_api_key_hash) as api_key,
+        {{ spark_number('coalesce(spend, response_cost)') }} as spend,
+        {{ spark_number('prompt_tokens') }} as prompt_tokens,
+        {{ spark_number('completion_tokens') }} as completion_tokens,
+        {{ spark_number('total_tokens') }} as total_tokens,
+        started_at,
+        ended_at,
+        updated_at,
+        coalesce(created_at, updated_at) as landed_at,
+        model,
+        model_group,
+        custom_llm_provider,
+        coalesce(nullif(user_id, ''), names.user_api_key_user_id) as user_id,
+        coalesce(nullif(team_id, ''), names.user_api_key_team_id) as team_id,
+        coalesce(nullif(organization_id, ''), names.user_api_key_org_id) as organization_id,
+        coalesce(nullif(names.user_api_key_project_id, ''), names.user_api_key_project_alias) as project_id,
+        end_user,
+        agent_id,
+        status,
+        names.user_api_key_team_alias as team_alias,
+        names.user_api_key_user_email as user_email,
+        names.user_api_key_alias as api_key_alias,
+        names.user_api_key_org_alias as organization_alias,
+        names.user_api_key_project_alias as project_alias,
+        case when schema_of_variant(try_parse_json(tags)) like 'ARRAY%' then tags end as request_tags,
+        case when schema_of_variant(try_parse_json(names.spend_logs_metadata)) like 'OBJECT%' then names.spend_logs_metadata end
+            as spend_logs_metadata
+    from named
+{% endmacro %}
+
+{# A timestamp of Spark is shown in the session's zone, and hours are cut in it. #}
+{% macro stop_unless_utc() %}
+    {%- set zone = run_query('select current_timezone()').columns[0].values()[0] if execute else 'UTC' -%}
+    {%- if zone not in ['UTC', 'Etc/UTC', 'GMT', 'Z', '+00:00'] -%}
+        {{ exceptions.raise_compiler_error(
+            "The session's time zone is " ~ zone ~ ", and hours are UTC: set spark.sql.session.timeZone to UTC"
+            ~ " (server_side_parameters in profiles.yml)"
+        ) }}
+    {%- endif -%}
+{% endmacro %}

@@ -37,3 +37,27 @@
 {% macro duckdb__by_bytes(column) %}{{ return(column) }}{% endmacro %}
 
 {% macro postgres__by_bytes(column) %}{{ return(column ~ ' collate "C"') }}{% endmacro %}
+
+{% macro spark__regexp_replace_all(column, pattern, replacement) %}
+    {{ return("regexp_replace(" ~ column ~ ", " ~ sql_text(pattern) ~ ", " ~ sql_text(replacement) ~ ")") }}
+{% endmacro %}
+
+{% macro spark__sha256_hex(column) %}{{ return("sha2(" ~ column ~ ", 256)") }}{% endmacro %}
+
+{% macro spark__by_bytes(column) %}{{ return(column) }}{% endmacro %}
+
+
+{# A text as a literal. On Spark a backslash escapes what follows it. #}
+{% macro sql_text(value) -%}
+    {{ return(adapter.dispatch('sql_text', 'litellm_cbf')(value)) }}
+{%- endmacro %}
+
+{% macro default__sql_text(value) %}{{ unsupported_adapter('sql_text') }}{% endmacro %}
+
+{% macro duckdb__sql_text(value) %}{{ return("'" ~ (value | string | replace("'", "''")) ~ "'") }}{% endmacro %}
+
+{% macro postgres__sql_text(value) %}{{ return("'" ~ (value | string | replace("'", "''")) ~ "'") }}{% endmacro %}
+
+{% macro spark__sql_text(value) %}
+    {{ return("'" ~ (value | string | replace("\\", "\\\\") | replace("'", "\\'")) ~ "'") }}
+{% endmacro %}

@@ -19,3 +19,9 @@
     ).rows -%}
     {{ return(found[0][0] if found else '') }}
 {% endmacro %}
+
+{% macro spark__view_definition(relation) %}
+    {%- if not load_relation(relation) -%}{{ return('') }}{%- endif -%}
+    {%- set found = run_query('describe table extended ' ~ relation).rows | selectattr(0, 'equalto', 'View Text') | list -%}
+    {{ return(found[0][1] if found else '') }}
+{% endmacro %}

@@ -3,8 +3,9 @@
 -- that were summed since, or for all when the definition of the lines has changed.
 {{ config(
     materialized='incremental',
-    incremental_strategy='replace_hours',
+    incremental_strategy=hourly_incremental_strategy(),
     unique_key='usage_hour',
+    partition_by=day_partition(),
     on_schema_change='append_new_columns',
     indexes=[{'columns': ['usage_hour'], 'unique': true}, {'columns': ['summed_at']}],
 ) }}
@@ -67,6 +68,9 @@ final as (
         cast(coalesce(summarized.cost_usd, 0) as {{ usd_type() }}) as cost_usd,
         cast(coalesce(summarized.total_tokens, 0) as {{ dbt.type_bigint() }}) as total_tokens,
         coalesce(summarized.fingerprint, 'empty') as fingerprint,
+        {%- if day_partition() %}
+        cast(changed_hours.usage_hour as date) as {{ day_partition() }},
+        {%- endif %}
         changed_hours.summed_at,
         cast({{ sql_text(definition) }} as {{ dbt.type_string() }}) as lines_definition
     from changed_hours

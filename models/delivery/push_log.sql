@@ -6,6 +6,7 @@
     full_refresh=false,
     on_schema_change='append_new_columns',
     contract={'enforced': true},
+    pre_hook="{{ declare_types() }}",
     indexes=[{'columns': ['connection_id', 'api_url', 'usage_hour']}],
 ) }}
 

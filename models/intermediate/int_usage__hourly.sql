@@ -3,8 +3,9 @@
 -- than were summed before, because retention deletes raw logs and must not delete money that was summed.
 {{ config(
     materialized='incremental',
-    incremental_strategy='replace_hours',
+    incremental_strategy=hourly_incremental_strategy(),
     unique_key='usage_hour',
+    partition_by=day_partition(),
     on_schema_change='append_new_columns',
     full_refresh=false,
     indexes=[{'columns': ['usage_hour']}, {'columns': ['summed_at']}],
@@ -210,6 +211,9 @@ final as (
 
         cast(hourly.request_count as {{ dbt.type_bigint() }}) as request_count,
         hourly.first_started_at,
+        {%- if day_partition() %}
+        cast(hourly.usage_hour as date) as {{ day_partition() }},
+        {%- endif %}
         cast(hourly.prompt_tokens as {{ dbt.type_bigint() }}) as prompt_tokens,
         cast(hourly.completion_tokens as {{ dbt.type_bigint() }}) as completion_tokens,
         cast(hourly.total_tokens as {{ dbt.type_bigint() }}) as total_tokens,

@@ -1,1 +1,0 @@
-{% macro sql_text(value) %}{{ return("'" ~ (value | string | replace("'", "''")) ~ "'") }}{% endmacro %}

@@ -1,0 +1,144 @@
+"""The same requests give the same lines on Spark as on PostgreSQL and DuckDB."""
+
+from __future__ import annotations
+
+import random
+import struct
+from collections.abc import Callable
+from decimal import ROUND_HALF_UP, Decimal, localcontext
+from pathlib import Path
+from typing import Any
+
+import duckdb
+
+from tests.litellm.database import Database
+from tests.litellm.requests import Row, spend_log, write
+from tests.project import Project, put
+from tests.spark.project import SparkProject
+from tests.test_history import HOURS
+from tests.test_sources import ALL_DIMENSIONS, HOUR, insert_names, requests
+
+__all__ = ["requests"]
+
+
+def lines_and_hours(
+    project: Project, dimensions: list[str], *arguments: str, tests: bool = False
+) -> list[tuple[Any, ...]]:
+    """Build, and read the lines and hours back."""
+    project.build(*arguments, tests=tests, variables={"line_dimensions": dimensions})
+    lines = project.rows("select * from cbf.cbf_lines")
+    hours = project.rows(HOURS)
+    return sorted(lines, key=repr) + hours
+
+
+def test_lines_and_fingerprints_equal_those_of_postgresql_and_duckdb(
+    requests: list[Row],
+    litellm_database: Callable[[], Database],
+    spark_project: Callable[[], SparkProject],
+    tmp_path: Path,
+) -> None:
+    database = litellm_database()
+    insert_names(database)
+    database.insert_spend_logs(requests)
+    files = Project(tmp_path / "duckdb")
+    write(requests, files.logs, "jsonl")
+    spark = {kind: spark_project() for kind in ("jsonl", "json", "parquet", "payload")}
+    for kind, project in spark.items():
+        write(requests, project.logs, kind) if kind != "parquet" else write_parquet_as_exported(requests, project.logs)
+
+    expected = lines_and_hours(Project(tmp_path / "postgres", database), ALL_DIMENSIONS)
+    assert len(expected) > 500
+    assert lines_and_hours(files, ALL_DIMENSIONS) == expected
+    for kind, project in spark.items():
+        assert lines_and_hours(project, ALL_DIMENSIONS, tests=kind == "jsonl") == expected, kind
+
+
+def write_parquet_as_exported(rows: list[Row], folder: Path) -> None:
+    """As an export of LiteLLM's table gives it: jsonb columns are texts, and timestamps have no zone."""
+    write(rows, folder, "jsonl", "to_convert")
+    texts = "metadata::json::varchar as metadata, request_tags::json::varchar as request_tags, startTime::timestamp as startTime"
+    with duckdb.connect() as connection:
+        columns = dict.fromkeys(rows[0], "varchar") | {"spend": "double", "metadata": "json", "request_tags": "json"}
+        typed = ", ".join(f"'{name}': '{kind}'" for name, kind in columns.items())
+        source = f"read_json('{folder}/to_convert.jsonl', columns = {{{typed}}})"
+        connection.execute(
+            f"copy (select * replace ({texts}) from {source}) to '{folder}/logs.parquet' (format parquet)"
+        )
+    (folder / "to_convert.jsonl").unlink()
+
+
+def test_nested_parquet_is_read_and_json_inside_of_its_texts_is_refused(project: SparkProject) -> None:
+    plain = [
+        spend_log(str(n), HOUR, metadata={"user_api_key_alias": "k", "spend_logs_metadata": {"env": "a"}})
+        for n in range(2)
+    ]
+    dimensions = {"line_dimensions": ["metadata:env"]}
+    write(plain, project.logs, "parquet")
+    project.build(variables=dimensions)
+    assert project.rows("select metadata__env, request_count from cbf.int_usage__hourly") == [("a", 2)]
+    mixed = [plain[0], spend_log("3", HOUR, metadata={"user_api_key_alias": "k", "spend_logs_metadata": {"env": 1}})]
+    write(mixed, project.logs, "parquet")
+    outcome = project.build(variables=dimensions, ok=False)
+    assert outcome.code == 1
+    assert "is nested and holds JSON as texts" in outcome.out
+
+
+def test_a_folder_may_mix_kinds_and_repeat_requests(project: SparkProject) -> None:
+    rows = [spend_log(f"r{n}", HOUR, spend=0.25) for n in range(4)]
+    late = [row | {"spend": 0.5, "updated_at": "2026-11-01T13:30:00.000"} for row in rows[:1]]
+    for kind, part in (("jsonl", rows[:2]), ("parquet", rows[2:]), ("payload_files", rows[:3])):
+        write(part, project.logs, kind, name=kind)
+    write(late, project.logs, "jsonl", name="late, {1}")
+    (project.logs / "README.txt").write_text("not a spend log")
+    outcome = project.build()
+    assert "left out" in outcome.out
+    assert project.rows('select sum("cost/cost"), sum("usage/amount") from cbf.cbf_lines') == [(Decimal("1.25"), 600)]
+
+
+def test_a_broken_line_stops_the_run_and_its_file_is_named(project: SparkProject) -> None:
+    for number, broken in enumerate(
+        ['{"request_id": "cut', '{"request_id": "a"} {"request_id": "b"}', '["my prompt"]']
+    ):
+        put(project, [spend_log("r", HOUR)])
+        (project.logs / f"broken{number}.jsonl").write_text(broken + "\n")
+        outcome = project.build(ok=False)
+        assert outcome.code == 1
+        assert f"the spend log file {project.logs}/broken{number}.jsonl is not valid JSON" in outcome.out
+        assert "my prompt" not in outcome.out
+
+
+def awkward_spends() -> list[float]:
+    """Doubles around everything that printing and rounding can get wrong."""
+    generator = random.Random(1)  # noqa: S311 (no secret)
+    powers = [2.0**power for power in range(-70, 50)]
+    spends = [
+        1e-12,
+        0.1 + 0.2,
+        12345.678901234567,
+        1 / 3,
+        2e-323,
+        5e-324,
+        1.0e-5,
+        1e-7,
+        2.0e-3,
+        9.5e-19,
+        5e-19,
+        4.9e-19,
+    ]
+    spends += [0.0, 123456789012345.6, 999999999999999.9, 0.0012345678901234565, 0.00012345678901234565, 1e-18, 1e14]
+    spends += powers + [power * (1 + 2**-52) for power in powers] + [power * (1 - 2**-53) for power in powers]
+    for _ in range(10_000):
+        exponent = 1023 + generator.randint(-62, 48)
+        spends.append(struct.unpack("d", struct.pack("Q", generator.getrandbits(52) | exponent << 52))[0])
+        spends.append(round(generator.uniform(0, 1), generator.randint(1, 17)) * generator.choice([1, 1e-3, 1e-6, 1e3]))
+    return [spend for spend in spends if spend < 1e15]
+
+
+def test_money_is_the_shortest_text_of_the_double_rounded_once(project: SparkProject) -> None:
+    spends = awkward_spends()
+    put(project, [spend_log(str(number), HOUR, spend=spend) for number, spend in enumerate(spends)])
+    project.build("--select", "+stg_litellm__spend_logs")
+    found = dict(project.rows("select cast(request_id as int), cost_usd from cbf.stg_litellm__spend_logs"))
+    with localcontext(prec=60):
+        exact = [Decimal(repr(spend)).quantize(Decimal(1).scaleb(-18), ROUND_HALF_UP) for spend in spends]
+    assert {spend: found[number] for number, spend in enumerate(spends) if found[number] != exact[number]} == {}
