@@ -61,7 +61,11 @@ class SparkProject(Project):
     def build(self, *arguments: str, tests: bool = False, **kwargs: Any) -> Outcome:
         """As everywhere, but without what nobody asks for: each node takes Spark a second."""
         tests = tests and self.data_tests
-        unasked = () if tests or arguments else ("--exclude", "rejected_spend_logs", "cbf_as_of", "push_log", "reconciliation_amounts")
+        unasked = (
+            ()
+            if tests or arguments
+            else ("--exclude", "rejected_spend_logs", "cbf_as_of", "push_log", "reconciliation_amounts")
+        )
         return super().build(*unasked, *arguments, tests=tests, **kwargs)
 
     def rows(self, statement: str) -> list[tuple[Any, ...]]:
