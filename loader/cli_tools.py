@@ -72,7 +72,8 @@ def sandbox(
     """Run a local AnyCost that keeps CloudZero's documented limits, for rehearsals.
 
     Its key is CLOUDZERO_API_KEY or that of CLOUDZERO_API_KEY_FILE, or `sandbox` when neither is set; any connection id
-    will do. Point the loader at it with CLOUDZERO_API_URL. Its state is a page at / and JSON at /state; it is gone when it ends.
+    will do. Point the loader at it with CLOUDZERO_API_URL. Its state is a page at / and JSON at /state; it is gone when
+    it ends.
     """
     from loader import report
     from loader.sandbox import AnyCostSandbox, Limits, Trouble
