@@ -45,9 +45,12 @@ docs: setup ## dbt's documentation site in target/, and docs/cli.md from --help
 bench: setup ## Seconds and memory at 1,000,000 spend logs
 	$(BIN)/python -m bench.main
 
-lock: ## Resolve requirements.lock anew (needs pip-tools)
-	pip-compile --quiet --allow-unsafe --extra=dev --generate-hashes --no-emit-find-links --no-emit-index-url \
-		--no-emit-trusted-host --no-strip-extras --output-file=requirements.lock pyproject.toml
+COMPILE := pip-compile --quiet --allow-unsafe --generate-hashes --no-emit-find-links --no-emit-index-url \
+	--no-emit-trusted-host --no-strip-extras
+
+lock: ## Resolve requirements.lock anew, and the image's part of it (needs pip-tools)
+	$(COMPILE) --extra=dev --output-file=requirements.lock pyproject.toml
+	$(COMPILE) --build-deps-for=wheel --constraint=requirements.lock --output-file=requirements-image.lock pyproject.toml
 
 clean: ## Remove what dbt, the demo and the tests left; not spend.duckdb, which holds history
 	rm -rf target logs demo .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -109,9 +109,9 @@ def push(
 ) -> None:  # fmt: skip
     r"""Send the whole hours of a window, one body at a time, and write each into the push log.
 
-    Needs CLOUDZERO_API_KEY and CLOUDZERO_CONNECTION_ID; CLOUDZERO_API_URL for another place than CloudZero. `pending`
-    is what a schedule sends: run twice, it sends nothing the second time. Any other window sends its hours again,
-    which replaces them.
+    Needs CLOUDZERO_API_KEY, or CLOUDZERO_API_KEY_FILE which names a file with it, and CLOUDZERO_CONNECTION_ID;
+    CLOUDZERO_API_URL for another place than CloudZero. `pending` is what a schedule sends: run twice, it sends nothing
+    the second time. Any other window sends its hours again, which replaces them.
 
     \b
     loader push --window pending
