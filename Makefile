@@ -49,8 +49,8 @@ COMPILE := pip-compile --quiet --allow-unsafe --generate-hashes --no-emit-find-l
 	--no-emit-trusted-host --no-strip-extras
 
 lock: ## Resolve requirements.lock anew, and the image's part of it (needs pip-tools)
-	$(COMPILE) --extra=dev --output-file=requirements.lock pyproject.toml
-	$(COMPILE) --build-deps-for=wheel --constraint=requirements.lock --output-file=requirements-image.lock pyproject.toml
+	$(COMPILE) --extra=dev --extra=serve --output-file=requirements.lock pyproject.toml
+	$(COMPILE) --extra=serve --build-deps-for=wheel --constraint=requirements.lock --output-file=requirements-image.lock pyproject.toml
 
 clean: ## Remove what dbt, the demo and the tests left; not spend.duckdb, which holds history
 	rm -rf target logs demo .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -12,7 +12,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from loader.service.refusals import refusal
 from loader.service.settings import is_loopback
 
-MAX_BODY_BYTES = 64 * 1024
+MAX_BYTES = 64 * 1024
 BODY_SECONDS = 30.0
 READING = ("GET", "HEAD", "OPTIONS")
 
@@ -24,11 +24,11 @@ class Guard:
         self,
         app: ASGIApp,
         loopback_only: bool,
-        max_body_bytes: int = MAX_BODY_BYTES,
+        max_bytes: int = MAX_BYTES,
         body_seconds: float = BODY_SECONDS,
     ) -> None:
         self._app, self._loopback_only = app, loopback_only
-        self._max_body_bytes, self._body_seconds = max_body_bytes, body_seconds
+        self._max_bytes, self._body_seconds = max_bytes, body_seconds
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """See ASGI."""
@@ -42,12 +42,12 @@ class Guard:
             answer = refusal(403, "Without LOADER_MASTER_KEY only this machine's own names are served.", "host")
         elif scope["method"] not in READING and is_from_elsewhere(headers):
             answer = refusal(403, "This request was made by a page of another site.", "origin")
-        elif _length(headers) > self._max_body_bytes:
+        elif _length(headers) > self._max_bytes:
             answer = self._too_large()
         else:
             try:
                 body = await asyncio.wait_for(self._body(receive), self._body_seconds)
-            except TimeoutError:
+            except asyncio.TimeoutError:
                 answer = refusal(408, f"The body did not come within {self._body_seconds:g} s.", "body")
             else:
                 if body is None:
@@ -75,14 +75,14 @@ class Guard:
             message = await receive()
             part = message.get("body", b"")
             size += len(part)
-            if size > self._max_body_bytes:
+            if size > self._max_bytes:
                 return None
             parts.append(part)
             if not message.get("more_body", False):
                 return b"".join(parts)
 
     def _too_large(self) -> JSONResponse:
-        return refusal(413, f"The request is larger than {self._max_body_bytes // 1024} KiB.", "body")
+        return refusal(413, f"The request is larger than {self._max_bytes // 1024} KiB.", "body")
 
 
 def is_from_elsewhere(headers: Headers) -> bool:

@@ -12,9 +12,10 @@ from fastapi.responses import HTMLResponse, RedirectResponse
 from loader.service.auth import COOKIE, COOKIE_SECONDS, Doorkeeper
 
 STYLE = (
-    ":root{color-scheme:light dark;font:16px/1.5 system-ui,sans-serif}body{max-width:56rem;margin:2rem auto;padding:0 1rem}"
-    "form{display:flex;gap:.5rem;flex-wrap:wrap}input{flex:1 1 16rem}input,button{font:inherit;padding:.5rem}"
-    "pre{overflow-x:auto;padding:.75rem;border:1px solid;border-radius:.4rem;opacity:.85}td{padding-right:1rem;vertical-align:top}"
+    ":root{color-scheme:light dark;font:16px/1.5 system-ui,sans-serif}"
+    "body{max-width:56rem;margin:2rem auto;padding:0 1rem}form{display:flex;gap:.5rem;flex-wrap:wrap}"
+    "input{flex:1 1 16rem}input,button{font:inherit;padding:.5rem}"
+    "pre{overflow-x:auto;padding:.75rem;border:1px solid;border-radius:.4rem}td{padding-right:1rem;vertical-align:top}"
 )
 STYLE_HASH = base64.b64encode(hashlib.sha256(STYLE.encode()).digest()).decode()
 HEADERS = {
@@ -23,7 +24,7 @@ HEADERS = {
         " frame-ancestors 'none'"
     ),
     "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
+    "Referrer-Policy": "same-origin",  # with none at all a browser would say of the form that it comes from nowhere
     "Cache-Control": "no-store",
 }
 FORM = """<h1>litellm-cbf</h1>

@@ -88,7 +88,7 @@ class Metrics(Collector):
         yield _counter("litellm_cbf_sent_bytes", "Bytes of the bodies that AnyCost has taken", sent.bytes)
         yield _labelled("litellm_cbf_runs", "Runs of dbt and a push on the schedule, by outcome", "outcome", runs)
         yield _labelled(
-            "litellm_cbf_anycost_requests", "Requests to AnyCost, by the answer's status", "status", statuses
+            "litellm_cbf_anycost_requests", "Requests to AnyCost, by status of the answer", "status", statuses
         )
         yield from _moment("litellm_cbf_last_run_timestamp_seconds", "When the last run ended", last_run)
         yield from _moment("litellm_cbf_last_success_timestamp_seconds", "When the last good run ended", last_success)
