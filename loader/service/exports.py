@@ -37,6 +37,11 @@ def _is_text(value: Any) -> Any:
     return value
 
 
+def _is_whole(value: Any) -> Any:
+    # JSON has one kind of number: 10.0 is 10. A text or a truth is none.
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
 Time = Annotated[datetime, BeforeValidator(_is_text)]
 
 
@@ -71,7 +76,7 @@ class Times(BaseModel):
 class DryRunRequest(Times):
     """What to show."""
 
-    limit: Annotated[int, Field(strict=True, ge=1, le=MAX_DRY_RUN_LINES)] = Field(
+    limit: Annotated[int, Field(strict=True, ge=1, le=MAX_DRY_RUN_LINES), BeforeValidator(_is_whole)] = Field(
         10, description="Lines to show, newest hour first"
     )
 
@@ -79,7 +84,7 @@ class DryRunRequest(Times):
 class ExportRequest(Times):
     """What to send. Nothing said: every complete hour that CloudZero does not hold as it is now."""
 
-    limit: Annotated[int, Field(strict=True, ge=1)] | None = Field(
+    limit: Annotated[int, Field(strict=True, ge=1), BeforeValidator(_is_whole)] | None = Field(
         None, description="Only the newest hours that have so many lines together; whole hours, and at least one"
     )
     operation: Literal["replace_hourly", "replace_drop", "sum"] = Field(
