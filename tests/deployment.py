@@ -15,11 +15,9 @@ from typing import Any
 import pytest
 import yaml
 
-from loader.cli import main
 from tests.project import BIN, ROOT
 
 SYSTEMD, KUBERNETES, PROMETHEUS = (ROOT / "deploy" / name for name in ("systemd", "kubernetes", "prometheus"))
-SERVICE_IS_HERE = {"run", "serve"} <= set(main.commands)
 
 
 def tool(name: str) -> str:

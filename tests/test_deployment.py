@@ -18,13 +18,12 @@ import tomllib
 
 from loader.cli import main
 from tests import deployment
-from tests.deployment import PODS, SERVICE_IS_HERE, SYSTEMD, run, the, tool
+from tests.deployment import PODS, SYSTEMD, run, the, tool
 from tests.litellm.requests import spend_log, write
 from tests.project import BIN, FOREIGN, ROOT
 from tests.warehouse import START
 
 UNITS = ("litellm-cbf.service", "litellm-cbf-serve.service", "litellm-cbf.timer")
-OF_THE_SERVICE = {"LOADER_MASTER_KEY", "CLOUDZERO_EXPORT_INTERVAL_MINUTES"}
 
 
 @pytest.fixture
@@ -214,7 +213,6 @@ def commands() -> Iterator[list[str]]:
     yield from (pod["containers"][0]["args"] for pod in PODS.values())
 
 
-@pytest.mark.skipif(not SERVICE_IS_HERE, reason="the commands run and serve are not there yet")
 @pytest.mark.parametrize("command", list(commands()), ids=" ".join)
 def test_the_loader_knows_each_call(command: list[str]) -> None:
     name, *arguments = command
@@ -238,5 +236,5 @@ def test_every_setting_is_on_the_page_and_is_read_by_something() -> None:
         source += "".join(path.read_text("utf-8") for path in (ROOT / folder).rglob(kind) if path.is_file())
     of_others = {"HOME", "PGPASSFILE", "DBT_TARGET_PATH", "DBT_LOG_PATH", "DBT_SEND_ANONYMOUS_USAGE_STATS"}
     expected = {name.removesuffix("_FILE") for name in told - of_others}
-    unread = {name for name in expected - (set() if SERVICE_IS_HERE else OF_THE_SERVICE) if name not in source}
+    unread = {name for name in expected if name not in source}
     assert not unread, "nothing reads these"

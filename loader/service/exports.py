@@ -50,8 +50,8 @@ class Times(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    start_time_utc: Time | None = Field(None, description="Start; not on the hour: widened to whole hours")
-    end_time_utc: Time | None = Field(None, description="End, not included; needs a start. Default: now")
+    start_time_utc: Time | None = Field(default=None, description="Start; not on the hour: widened to whole hours")
+    end_time_utc: Time | None = Field(default=None, description="End, not included; needs a start. Default: now")
 
     def window(self, now: datetime) -> Window | None:
         """The hours; None when no time was said.
@@ -77,7 +77,7 @@ class DryRunRequest(Times):
     """What to show."""
 
     limit: Annotated[int, Field(strict=True, ge=1, le=MAX_DRY_RUN_LINES), BeforeValidator(_is_whole)] = Field(
-        10, description="Lines to show, newest hour first"
+        default=10, description="Lines to show, newest hour first"
     )
 
 
@@ -85,10 +85,11 @@ class ExportRequest(Times):
     """What to send. Nothing said: every complete hour that CloudZero does not hold as it is now."""
 
     limit: Annotated[int, Field(strict=True, ge=1), BeforeValidator(_is_whole)] | None = Field(
-        None, description="Only the newest hours that have so many lines together; whole hours, and at least one"
+        default=None,
+        description="Only the newest hours that have so many lines together; whole hours, and at least one",
     )
     operation: Literal["replace_hourly", "replace_drop", "sum"] = Field(
-        "replace_hourly",
+        default="replace_hourly",
         description="replace_drop replaces a whole month; sum adds to what is there, twice if it is asked twice",
     )
 

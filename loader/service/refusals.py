@@ -47,7 +47,7 @@ class Reason(BaseModel):
     message: str = Field(description="One sentence: what is wrong, with what, and the mend")
     type: str = Field(description="The kind of mistake, for programs")
     code: int = Field(description="The HTTP status")
-    field: str | None = Field(None, description="Which field of the body is wrong")
+    field: str | None = Field(default=None, description="Which field of the body is wrong")
 
 
 class Refusal(BaseModel):

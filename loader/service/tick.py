@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
+from pathlib import Path
 
 from loader.anycost import AnyCost
 from loader.delivery import Patience, Sent
@@ -14,7 +15,7 @@ from loader.push import Push
 from loader.push_log import PushLog
 from loader.service.dbt import build_models
 from loader.service.turn import turn
-from loader.settings import Credentials, Target, read_credentials
+from loader.settings import Credentials, Target, read_credentials, read_stream
 from loader.stopping import StopSignal
 from loader.warehouse import open_for_push
 
@@ -64,10 +65,20 @@ def tick(job: Job, stop: StopSignal, ears: Ears | None = None, sent: Sent | None
         LoaderError: as `Push.run`.
     """
     with turn(job.target, job.say):
+        _require_no_push(job)
         build_models(job.target_name, job.profiles_dir, stop)
         if stop.is_set:
             raise StoppedError(f"Stopped by {stop.name} after dbt: nothing was sent.", stop.number)
         return send(job, read_credentials(), Selection(None, since=job.since), stop, ears, sent)
+
+
+def _require_no_push(job: Job) -> None:
+    """End now rather than after dbt, which would wait for the other push to let go of the views."""
+    stream = read_stream()
+    is_new = job.target.type == "duckdb" and not Path(str(job.target.options.get("path", ""))).exists()
+    if stream is not None and not is_new:
+        with open_for_push(job.target, stream, job.lock_timeout, 0, job.say):
+            pass
 
 
 def send(
