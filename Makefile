@@ -3,10 +3,11 @@ SHELL := /bin/bash
 PYTHON ?= python3
 BIN := .venv/bin
 SEEDS ?= 1-150
+PORT ?= 4100
 export DBT_SEND_ANONYMOUS_USAGE_STATS := false
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test torture lint docs bench lock clean
+.PHONY: help setup demo serve test torture lint docs bench lock clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -24,6 +25,9 @@ profiles.yml:
 
 demo: setup ## The whole way on made-up spend logs, to a local AnyCost; nothing leaves this machine
 	$(BIN)/python -m loader.demo
+
+serve: setup ## The service and its page on what the demo made, to a local AnyCost; PORT=4100. Your own: loader serve
+	$(BIN)/python -m loader.demo serve $(PORT)
 
 test: setup ## All tests, on DuckDB and on a real PostgreSQL with LiteLLM's own migrations
 	$(BIN)/pytest -n auto --maxprocesses=4 --dist worksteal

@@ -86,7 +86,7 @@ class ExportRequest(Times):
 
     limit: Annotated[int, Field(strict=True, ge=1), BeforeValidator(_is_whole)] | None = Field(
         default=None,
-        description="Only the newest hours that have so many lines together; whole hours, and at least one",
+        description="Only the newest hours with so many lines together; whole hours, and at least one",
     )
     operation: Literal["replace_hourly", "replace_drop", "sum"] = Field(
         default="replace_hourly",
