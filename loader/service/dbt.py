@@ -42,6 +42,8 @@ def build_models(
         LockedError: the DuckDB file was in use for longer than dbt waits.
         StoppedError: an end was asked for.
     """
+    if stop.is_set:
+        raise StoppedError(f"Stopped by {stop.name} before dbt: nothing was sent.", stop.number)
     if not Path("dbt_project.yml").is_file() and not environ.get("DBT_PROJECT_DIR"):
         raise ConfigurationError(f"{Path().resolve()} is no dbt project: run this in the folder of dbt_project.yml.")
     command = [_program(environ), "--quiet", "--no-use-colors", "--log-format", "json", *BUILD]
@@ -75,13 +77,18 @@ def _run(command: list[str], environ: Mapping[str, str], output: BinaryIO, stop:
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
-    for number, seconds in ENDS:
-        if process.poll() is not None:
-            return
+    try:
+        for number, seconds in ENDS:
+            if process.poll() is not None:
+                return
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, number)
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(timeout=seconds)
+    except KeyboardInterrupt:
+        # A second signal: no more patience.
         with suppress(ProcessLookupError):
-            os.killpg(process.pid, number)
-        with suppress(subprocess.TimeoutExpired):
-            process.wait(timeout=seconds)
+            os.killpg(process.pid, signal.SIGKILL)
 
 
 def last_error(log: str) -> str:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -94,8 +97,6 @@ def test_what_is_missing_is_said_before_dbt_is_run(tmp_path: Path) -> None:
     assert (no_target.code, "has no target 'nowhere'" in no_target.err) == (3, True)
     assert not (project.folder / "spend.duckdb").exists()
 
-    import subprocess
-
     elsewhere = subprocess.run(
         [str(BIN / "loader"), "run"], cwd=tmp_path, env=project.environment() | given, capture_output=True, text=True,
         check=False,
@@ -169,8 +170,6 @@ def stuck(fresh: Project) -> Iterator[Project]:
         yield fresh
         connection.close()
     else:
-        import os
-
         os.mkfifo(fresh.logs / "pipe.jsonl")
         yield fresh
 
@@ -332,6 +331,23 @@ def test_the_schedule_runs_at_once_and_again_and_never_two_at_a_time() -> None:
         1,
         True,
     )
+
+
+def test_without_the_extra_serve_says_what_to_install_and_run_works(tmp_path: Path) -> None:
+    hidden = (
+        "import sys; sys.modules.update(dict.fromkeys(('fastapi', 'uvicorn', 'apscheduler', 'prometheus_client')));"
+    )
+    for command, words in (
+        ("main(['serve'])", "(fastapi): pip install '.[serve]'"),
+        ("main(['run'])", "is no dbt project"),
+    ):
+        found = subprocess.run(
+            [sys.executable, "-c", f"{hidden} from loader.cli import main; {command}"],
+            cwd=tmp_path, capture_output=True, text=True, check=False,
+            env=Project(tmp_path).environment() | {"CLOUDZERO_API_KEY": KEY, "CLOUDZERO_CONNECTION_ID": "c"},
+        )  # fmt: skip
+        assert (found.returncode, found.stderr.count("\n")) == (3, 1), found.stderr
+        assert words in found.stderr
 
 
 def test_the_last_error_of_dbt_is_found_in_its_log() -> None:
