@@ -3,10 +3,11 @@ SHELL := /bin/bash
 PYTHON ?= python3
 BIN := .venv/bin
 SEEDS ?= 1-150
+PORT ?= 4100
 export DBT_SEND_ANONYMOUS_USAGE_STATS := false
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-spark torture lint docs bench lock clean
+.PHONY: help setup demo serve test test-spark torture lint docs bench lock clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -24,6 +25,9 @@ profiles.yml:
 
 demo: setup ## The whole way on made-up spend logs, to a local AnyCost; nothing leaves this machine
 	$(BIN)/python -m loader.demo
+
+serve: setup ## The service and its page on what the demo made, to a local AnyCost; PORT=4100. Your own: loader serve
+	$(BIN)/python -m loader.demo serve $(PORT)
 
 test: setup ## All tests, on DuckDB and on a real PostgreSQL with LiteLLM's own migrations
 	$(BIN)/pytest -n auto --maxprocesses=4 --dist worksteal
@@ -59,11 +63,13 @@ docs: setup ## dbt's documentation site in target/, and docs/cli.md from --help
 bench: setup ## Seconds and memory at 1,000,000 spend logs
 	$(BIN)/python -m bench.main
 
-lock: ## Resolve both lock files anew (needs pip-tools)
-	pip-compile --quiet --allow-unsafe --extra=dev --generate-hashes --no-emit-find-links --no-emit-index-url \
-		--no-emit-trusted-host --no-strip-extras --output-file=requirements.lock pyproject.toml
-	pip-compile --quiet --allow-unsafe --extra=spark --constraint=requirements.lock --generate-hashes --no-emit-find-links \
-		--no-emit-index-url --no-emit-trusted-host --no-strip-extras --output-file=requirements-spark.lock pyproject.toml
+COMPILE := pip-compile --quiet --allow-unsafe --generate-hashes --no-emit-find-links --no-emit-index-url \
+	--no-emit-trusted-host --no-strip-extras
+
+lock: ## Resolve the lock files anew (needs pip-tools)
+	$(COMPILE) --extra=dev --extra=serve --output-file=requirements.lock pyproject.toml
+	$(COMPILE) --extra=serve --build-deps-for=wheel --constraint=requirements.lock --output-file=requirements-image.lock pyproject.toml
+	$(COMPILE) --extra=spark --constraint=requirements.lock --output-file=requirements-spark.lock pyproject.toml
 
 clean: ## Remove what dbt, the demo and the tests left; not spend.duckdb, which holds history
 	rm -rf target logs demo .pytest_cache .mypy_cache .ruff_cache .hypothesis

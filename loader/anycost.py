@@ -6,6 +6,7 @@ docs.cloudzero.com/docs/anycost-send-stream-data, /reference/authorization, /ref
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from time import time
@@ -35,11 +36,20 @@ class Receipt:
 
 
 class AnyCost:
-    """One AnyCost stream. Not for two threads at once: the API takes one request at a time for a stream."""
+    """One AnyCost stream. Not for two threads at once: the API takes one request at a time for a stream.
 
-    def __init__(self, credentials: Credentials, timeouts: tuple[float, float] = TIMEOUTS) -> None:
+    `heard` is told of the status of each answer, such as `200`; `none` when there was none.
+    """
+
+    def __init__(
+        self,
+        credentials: Credentials,
+        timeouts: tuple[float, float] = TIMEOUTS,
+        heard: Callable[[str], None] = lambda _: None,
+    ) -> None:
         self._credentials = credentials
         self._timeouts = timeouts
+        self._heard = heard
         self._session = requests.Session()
 
     def __enter__(self) -> AnyCost:
@@ -98,10 +108,12 @@ class AnyCost:
                 method, url, data=body, headers=sent, auth=self._sign, timeout=self._timeouts, allow_redirects=False
             )
         except requests.ReadTimeout as error:
+            self._heard("none")
             raise UnknownOutcomeError(
                 f"No answer from {self._credentials.api_url} within {self._timeouts[1]:g} s.", under_way=True
             ) from error
         except requests.RequestException as error:
+            self._heard("none")
             never_left = _never_left(error)
             hint = ": is the host right, and reachable from here?" if never_left else ": the connection was cut."
             raise UnknownOutcomeError(
@@ -109,6 +121,7 @@ class AnyCost:
                 under_way=not never_left,
                 did_nothing=never_left,
             ) from error
+        self._heard(str(answer.status_code))
         if answer.status_code == 404 and missing_is_none:
             return None
         if answer.status_code in RETRYABLE:

@@ -109,9 +109,9 @@ def push(
 ) -> None:  # fmt: skip
     r"""Send the whole hours of a window, one body at a time, and write each into the push log.
 
-    Needs CLOUDZERO_API_KEY and CLOUDZERO_CONNECTION_ID; CLOUDZERO_API_URL for another place than CloudZero. `pending`
-    is what a schedule sends: run twice, it sends nothing the second time. Any other window sends its hours again,
-    which replaces them.
+    Needs CLOUDZERO_API_KEY, or CLOUDZERO_API_KEY_FILE which names a file with it, and CLOUDZERO_CONNECTION_ID;
+    CLOUDZERO_API_URL for another place than CloudZero. `pending` is what a schedule sends: run twice, it sends nothing
+    the second time. Any other window sends its hours again, which replaces them.
 
     \b
     loader push --window pending
@@ -143,7 +143,7 @@ def push(
                 min(MAX_BODY_BYTES, int(max_body_mb * 1_000_000)),
             )  # fmt: skip
             one.run()
-    _report(one, style, asked)
+    report_push(one, style, asked)
 
 
 def _pending(warehouse: Warehouse, since: datetime | None) -> Plan:
@@ -177,7 +177,7 @@ def _look_at(plan: Plan, asked: AskedFor, include_incomplete: bool, bar: Bar) ->
     bar.start(plan.line_count)
 
 
-def _report(push: Push, style: str, asked: AskedFor) -> None:
+def report_push(push: Push, style: str, asked: AskedFor) -> None:
     """Say what was sent; what a guard held back ends with its exit code."""
     from loader import guards, report
     from loader.errors import GuardError

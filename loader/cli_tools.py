@@ -71,14 +71,17 @@ def sandbox(
 ) -> None:
     """Run a local AnyCost that keeps CloudZero's documented limits, for rehearsals.
 
-    Its key is CLOUDZERO_API_KEY, or `sandbox` when that is not set; any connection id will do. Point the loader at it
-    with CLOUDZERO_API_URL. Its state is a page at / and JSON at /state; it is gone when it ends.
+    Its key is CLOUDZERO_API_KEY or that of CLOUDZERO_API_KEY_FILE, or `sandbox` when neither is set; any connection id
+    will do. Point the loader at it with CLOUDZERO_API_URL. Its state is a page at / and JSON at /state; it is gone when
+    it ends.
     """
     from loader import report
     from loader.sandbox import AnyCostSandbox, Limits, Trouble
     from loader.sandbox_server import run_sandbox
+    from loader.settings import read_secret
 
-    api_key = os.environ.get("CLOUDZERO_API_KEY", "").strip() or "sandbox"
+    given = read_secret(os.environ, "CLOUDZERO_API_KEY")
+    api_key = given.reveal() if given else "sandbox"
     limits = Limits(round(body_mb * 1_000_000), month_rows, month_mb * 1_000_000)
     core = AnyCostSandbox(api_key, Limits.none() if lift_limits else limits, trouble=Trouble(seed, trouble))
     run_sandbox(core, host, port, report.say)

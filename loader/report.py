@@ -51,7 +51,7 @@ def summary_of(hours: Sequence[Hour]) -> dict[str, object]:
 def print_dry_run(lines: Sequence[Line], hours: Sequence[Hour], style: str, out: TextIO) -> None:
     """Show lines as they would be sent, and the totals of the whole window in JSON and for people."""
     if style == "json":
-        _print_json(_dry_run_answer(lines, hours), out)
+        _print_json(dry_run_answer(lines, hours), out)
     elif style == "ndjson":
         for line in lines:
             out.write(encode(line).decode() + "\n")
@@ -147,7 +147,7 @@ def push_answer(push: Push) -> dict[str, object]:
     }  # fmt: skip
 
 
-def _dry_run_answer(lines: Sequence[Line], hours: Sequence[Hour]) -> dict[str, object]:
+def dry_run_answer(lines: Sequence[Line], hours: Sequence[Hour]) -> dict[str, object]:
     """The shape that LiteLLM's `POST /cloudzero/dry-run` answers with."""
     return {
         "message": "CloudZero dry run export completed successfully.",

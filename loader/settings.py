@@ -1,4 +1,4 @@
-"""What the loader is told: dbt's own profile, and CloudZero's credentials from the environment.
+"""What the loader is told: dbt's own profile, and CloudZero's credentials from the environment or a file.
 
 The profile is read here and not through dbt, whose import alone takes seconds. The rules are dbt's
 (docs.getdbt.com/docs/core/connect-data-platform/connection-profiles): the same file, target and variables.
@@ -95,18 +95,45 @@ def read_stream(environ: Mapping[str, str] = os.environ) -> Stream | None:
 
 
 def read_credentials(environ: Mapping[str, str] = os.environ) -> Credentials:
-    """CLOUDZERO_API_KEY, CLOUDZERO_CONNECTION_ID and, for a proxy or the sandbox, CLOUDZERO_API_URL.
+    """CLOUDZERO_API_KEY or its file, CLOUDZERO_CONNECTION_ID and, for a proxy or the sandbox, CLOUDZERO_API_URL.
 
     Raises:
-        ConfigurationError: one of the first two is missing, or the URL is none.
+        ConfigurationError: one of the first two is missing, the key cannot be read or sent, or the URL is none.
     """
-    api_key = environ.get("CLOUDZERO_API_KEY", "").strip()
-    if not api_key or not environ.get("CLOUDZERO_CONNECTION_ID", "").strip():
+    api_key = read_secret(environ, "CLOUDZERO_API_KEY")
+    if api_key is None or not environ.get("CLOUDZERO_CONNECTION_ID", "").strip():
         raise ConfigurationError(MISSING_CREDENTIALS)
     connection_id, api_url = _connection(environ)
-    if not re.fullmatch(r"[\x21-\x7e]+", api_key):
-        raise ConfigurationError("CLOUDZERO_API_KEY holds blanks or characters that no HTTP header can carry.")
-    return Credentials(Secret(api_key), connection_id, api_url)
+    return Credentials(api_key, connection_id, api_url)
+
+
+def read_secret(environ: Mapping[str, str], name: str) -> Secret | None:
+    """The secret that the variable `name` holds, or the file that `<name>_FILE` names; None when neither is set.
+
+    White space around it is no part of it: an editor ends a file with a newline. A variable that is set but empty
+    counts as not set, as a Compose file or a manifest passes on what is missing. An empty file is a mistake.
+
+    Raises:
+        ConfigurationError: both are set, or the file cannot be read or is empty, or an HTTP header could not carry
+            the secret. No message shows any of it.
+    """
+    value, path = environ.get(name, "").strip(), environ.get(f"{name}_FILE", "").strip()
+    if value and path:
+        # Also when they are equal today: after the next change of the key one of them is old.
+        raise ConfigurationError(f"{name} and {name}_FILE are both set: unset one of them.")
+    source = name
+    if path:
+        source = f"{name}_FILE={path}"
+        try:
+            value = Path(path).read_text(encoding="utf-8-sig").strip()
+        except (OSError, ValueError) as error:
+            # ValueError: no text, or a zero byte in the path.
+            raise ConfigurationError(f"{source} cannot be read: {type(error).__name__}.") from error
+        if not value:
+            raise ConfigurationError(f"{source} is empty: write the secret into the file.")
+    if value and not re.fullmatch(r"[\x21-\x7e]+", value):
+        raise ConfigurationError(f"{source} holds blanks or characters that no HTTP header can carry.")
+    return Secret(value) if value else None
 
 
 def _connection(environ: Mapping[str, str]) -> tuple[str, str]:

@@ -189,6 +189,16 @@ def test_a_password_that_is_really_asked_for_is_used_and_never_shown(
     let_in = project.loader("dry-run", PGUSER="reader", PGPASSWORD=password)
     assert let_in.code == 0, let_in.err
     assert "4711" not in shut_out.err + let_in.err + let_in.out
+    # libpq's own file instead of the variable: for dbt and the loader, and only when nobody else can read it.
+    password_file = tmp_path / "pgpass"
+    password_file.write_text(f"*:*:*:reader:{password}\n", encoding="utf-8")
+    password_file.chmod(0o640)
+    project.settings = {"PGUSER": "reader", "PGPASSFILE": str(password_file)}
+    fails(project.loader("dry-run"), 3, "cannot be reached", "password")
+    password_file.chmod(0o600)
+    from_file = project.loader("dry-run")
+    assert from_file.code == 0, from_file.err
+    assert "hello" in project.dbt("show", "--inline", "select 'hello' as word").out
 
 
 def test_the_page_of_commands_is_what_help_says() -> None:

@@ -10,7 +10,15 @@ from pathlib import Path
 import pytest
 
 from loader.errors import ConfigurationError, UsageError
-from loader.settings import MISSING_CREDENTIALS, Secret, parse_duration, read_credentials, read_target, read_timezone
+from loader.settings import (
+    MISSING_CREDENTIALS,
+    Secret,
+    parse_duration,
+    read_credentials,
+    read_secret,
+    read_target,
+    read_timezone,
+)
 
 PROFILE = """
 litellm_cbf:
@@ -155,6 +163,66 @@ def test_credentials() -> None:
     found = read_credentials(CREDENTIALS | {"CLOUDZERO_API_URL": "http://127.0.0.1:8787/"})
     assert (found.api_key.reveal(), found.connection_id, found.api_url) == ("key-0815", "conn", "http://127.0.0.1:8787")
     assert read_credentials(CREDENTIALS).api_url == "https://api.cloudzero.com"
+
+
+@pytest.mark.parametrize("content", [b"key-0815", b"key-0815\n", b"\n key-0815 \r\n\n", b"\xef\xbb\xbfkey-0815\r\n"])
+def test_the_key_from_a_file(content: bytes, tmp_path: Path) -> None:
+    (tmp_path / "key").write_bytes(content)
+    given = {"CLOUDZERO_API_KEY_FILE": f"{tmp_path / 'key'}", "CLOUDZERO_CONNECTION_ID": "conn"}
+    assert read_credentials(given).api_key.reveal() == "key-0815"
+    # Compose files and manifests pass on what is missing as an empty text.
+    assert read_credentials(given | {"CLOUDZERO_API_KEY": " "}).api_key.reveal() == "key-0815"
+    assert read_credentials(CREDENTIALS | {"CLOUDZERO_API_KEY_FILE": ""}).api_key.reveal() == "key-0815"
+
+
+@pytest.mark.parametrize("in_environment", ["key-4711", "key-4712"])
+def test_a_key_that_is_given_twice_is_refused_also_when_both_are_the_same(in_environment: str, tmp_path: Path) -> None:
+    (tmp_path / "key").write_text("key-4711")
+    given = CREDENTIALS | {"CLOUDZERO_API_KEY": in_environment, "CLOUDZERO_API_KEY_FILE": f"{tmp_path / 'key'}"}
+    with pytest.raises(ConfigurationError) as caught:
+        read_credentials(given)
+    assert str(caught.value) == "CLOUDZERO_API_KEY and CLOUDZERO_API_KEY_FILE are both set: unset one of them."
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "is empty: write the secret into the file."),
+        (b" \n\n", "is empty: write the secret into the file."),
+        (b"key-4711\xff", "cannot be read: UnicodeDecodeError."),
+        (b"key-4711\nkey-4712\n", "holds blanks or characters that no HTTP header can carry."),
+        (b"key-4711 \xc3\xa9", "holds blanks or characters that no HTTP header can carry."),
+        (b"key-4711\x00", "holds blanks or characters that no HTTP header can carry."),
+    ],
+)
+def test_a_key_file_that_cannot_be_right_is_named_and_not_shown(content: bytes, message: str, tmp_path: Path) -> None:
+    path = tmp_path / "key"
+    path.write_bytes(content)
+    with pytest.raises(ConfigurationError) as caught:
+        read_secret({"LOADER_MASTER_KEY_FILE": f"{path}"}, "LOADER_MASTER_KEY")
+    assert str(caught.value) == f"LOADER_MASTER_KEY_FILE={path} {message}"
+
+
+@pytest.mark.parametrize(("name", "error"), [("none", "FileNotFoundError"), (".", "IsADirectoryError")])
+def test_a_key_file_that_is_not_there(name: str, error: str, tmp_path: Path) -> None:
+    path = tmp_path / name
+    with pytest.raises(ConfigurationError) as caught:
+        read_credentials({"CLOUDZERO_API_KEY_FILE": f"{path}", "CLOUDZERO_CONNECTION_ID": "conn"})
+    assert str(caught.value) == f"CLOUDZERO_API_KEY_FILE={path} cannot be read: {error}."
+
+
+def test_a_key_file_is_no_reason_to_forget_the_connection(tmp_path: Path) -> None:
+    (tmp_path / "key").write_text("key-0815")
+    with pytest.raises(ConfigurationError) as caught:
+        read_credentials({"CLOUDZERO_API_KEY_FILE": f"{tmp_path / 'key'}"})
+    assert str(caught.value) == MISSING_CREDENTIALS
+
+
+def test_a_secret_that_nobody_set_is_none() -> None:
+    assert read_secret({"OTHER": "x"}, "LOADER_MASTER_KEY") is None
+    found = read_secret({"LOADER_MASTER_KEY": " sk-0815 "}, "LOADER_MASTER_KEY")
+    assert found is not None
+    assert found.reveal() == "sk-0815"
 
 
 def test_a_secret_prints_stars_everywhere() -> None:

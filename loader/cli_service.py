@@ -1,0 +1,90 @@
+"""The commands that run dbt and push on their own: once, or on a schedule."""
+
+from __future__ import annotations
+
+import click
+
+from loader import cli_options
+from loader.cli_options import AskedFor, patience_options, since_option, target_options
+
+EXTRA = "`loader serve` needs packages that are not installed ({}): pip install '.[serve]'"
+
+
+@click.command()
+@target_options
+@since_option
+@patience_options
+@click.option("--format", "style", default="text", show_default=True, type=click.Choice(("text", "json")))
+def run(
+    target: str | None, profiles_dir: str | None, lock_timeout: str, since: str | None, give_up_after: str,
+    settle_for: str, style: str,
+) -> None:  # fmt: skip
+    r"""Run dbt, then send what is pending: one command for cron.
+
+    dbt runs as a process of its own, in this folder, with models and seeds and without tests; the first time it makes
+    all that is not there. Then as `loader push --window pending`, with the same exit codes; 3 when dbt fails, 6
+    when another run or push is at work.
+
+    \b
+    10 * * * *  cd /opt/litellm-cbf && .venv/bin/loader run
+    """
+    from loader import report
+    from loader.cli_delivery import report_push
+    from loader.plan import Plan
+    from loader.service.tick import Ears, Job, tick
+    from loader.settings import read_credentials, read_target
+    from loader.stopping import StopSignal
+
+    read_credentials()  # before dbt is run for nothing
+    job = Job(
+        read_target(profiles_dir, target), report.say, target, profiles_dir, cli_options.since_when(since),
+        cli_options.seconds(lock_timeout), cli_options.patience(give_up_after, settle_for),
+    )  # fmt: skip
+    with StopSignal() as stop, report.progress("Sending") as bar:
+
+        def start(plan: Plan) -> None:
+            bar.start(plan.line_count)
+
+        push = tick(job, stop, Ears(start, bar.advance))
+    report_push(push, style, AskedFor(None, is_pending=True, by_name=True, since=job.since))
+
+
+@click.command()
+@target_options
+@since_option
+@click.option(
+    "--host", default="127.0.0.1", show_default=True,
+    help="Address to listen on; another than loopback needs LOADER_MASTER_KEY.",
+)  # fmt: skip
+@click.option("--port", default=4100, show_default=True, type=click.IntRange(0, 65535), help="0: a free one.")
+def serve(
+    target: str | None, profiles_dir: str | None, lock_timeout: str, since: str | None, host: str, port: int
+) -> None:
+    r"""Run dbt and send what is pending, again and again; with a page, LiteLLM's endpoints, and metrics.
+
+    At once, and then every CLOUDZERO_EXPORT_INTERVAL_MINUTES (default 60). Needs `pip install '.[serve]'`. With
+    LOADER_MASTER_KEY, or LOADER_MASTER_KEY_FILE which names a file with it, requests need `Authorization: Bearer …`;
+    without, it serves this machine alone. docs/service.md has the rest. SIGTERM and Ctrl-C end it after the body in
+    flight, with exit code 0.
+
+    \b
+    loader serve --port 4100
+    """
+    from loader import report
+    from loader.errors import ConfigurationError
+    from loader.service.settings import read_service_settings
+    from loader.service.tick import Job
+    from loader.settings import read_target
+
+    settings = read_service_settings(host, port)
+    job = Job(
+        read_target(profiles_dir, target), report.say, target, profiles_dir, cli_options.since_when(since),
+        cli_options.seconds(lock_timeout),
+    )  # fmt: skip
+    try:
+        from loader.service.server import run_service
+    except ModuleNotFoundError as error:
+        if (error.name or "").split(".")[0] == "loader":
+            raise
+        raise ConfigurationError(EXTRA.format(error.name)) from error
+    run_service(settings, job)

@@ -1,0 +1,1 @@
+"""What `loader run` and `loader serve` do. FastAPI and the rest of the extra `serve` are imported for `serve` alone."""

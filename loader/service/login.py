@@ -1,0 +1,68 @@
+"""The form that gives a browser its cookie. One file without anything from elsewhere."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from urllib.parse import parse_qs
+
+from fastapi import APIRouter, Request, Response
+from fastapi.responses import HTMLResponse, RedirectResponse
+
+from loader.service.auth import COOKIE, COOKIE_SECONDS, Doorkeeper
+
+STYLE = (
+    ":root{color-scheme:light dark;font:16px/1.5 system-ui,sans-serif}"
+    "body{max-width:56rem;margin:2rem auto;padding:0 1rem}form{display:flex;gap:.5rem;flex-wrap:wrap}"
+    "input{flex:1 1 16rem}input,button{font:inherit;padding:.5rem}"
+    "pre{overflow-x:auto;padding:.75rem;border:1px solid;border-radius:.4rem}td{padding-right:1rem;vertical-align:top}"
+)
+STYLE_HASH = base64.b64encode(hashlib.sha256(STYLE.encode()).digest()).decode()
+HEADERS = {
+    "Content-Security-Policy": (
+        f"default-src 'none'; style-src 'sha256-{STYLE_HASH}'; form-action 'self'; base-uri 'none';"
+        " frame-ancestors 'none'"
+    ),
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "same-origin",  # with none at all a browser would say of the form that it comes from nowhere
+    "Cache-Control": "no-store",
+}
+FORM = """<h1>litellm-cbf</h1>
+<form method="post" action="/login"><input type="password" name="key" aria-label="Key" placeholder="LOADER_MASTER_KEY"
+autocomplete="current-password" required autofocus><button>Log in</button></form>"""
+
+
+def html(body: str, title: str = "litellm-cbf", status: int = 200) -> HTMLResponse:
+    """A small page in the plain style."""
+    head = f'<meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>{title}</title>'
+    text = f'<!doctype html><html lang="en"><head>{head}<style>{STYLE}</style></head><body>{body}</body></html>'
+    return HTMLResponse(text, status, HEADERS)
+
+
+def make_router(doorkeeper: Doorkeeper) -> APIRouter:
+    """`/login` and `/logout`."""
+    router = APIRouter(include_in_schema=False)
+
+    @router.get("/login")
+    async def form() -> Response:
+        return RedirectResponse("/", 303) if doorkeeper.is_open else html(FORM)
+
+    @router.post("/login")
+    async def login(request: Request) -> Response:
+        fields = parse_qs((await request.body()).decode("utf-8", "replace"))
+        if not doorkeeper.is_key(fields.get("key", [""])[0].strip()):
+            return html(f"{FORM}<p role='alert'>That is not the key.</p>", status=401)
+        answer = RedirectResponse("/", 303, {"Cache-Control": "no-store"})
+        answer.set_cookie(
+            COOKIE, doorkeeper.cookie(), max_age=COOKIE_SECONDS, httponly=True, samesite="strict",
+            secure=request.url.scheme == "https",
+        )  # fmt: skip
+        return answer
+
+    @router.get("/logout")
+    async def logout() -> Response:
+        answer = RedirectResponse("/login", 303, {"Cache-Control": "no-store"})
+        answer.delete_cookie(COOKIE, httponly=True, samesite="strict")
+        return answer
+
+    return router

@@ -1,0 +1,107 @@
+"""One run: dbt, then a push of what is pending. The same for `loader run` and for each tick of `loader serve`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+
+from loader.anycost import AnyCost
+from loader.delivery import Patience, Sent
+from loader.errors import StoppedError
+from loader.plan import Plan, Selection
+from loader.push import Push
+from loader.push_log import PushLog
+from loader.service.dbt import build_models
+from loader.service.turn import turn
+from loader.settings import Credentials, Target, read_credentials, read_stream
+from loader.stopping import StopSignal
+from loader.warehouse import open_for_push
+
+
+def _nothing(*_: object) -> None:
+    """For whoever is not told."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """What every run and every export of one process have in common.
+
+    `target_name` and `profiles_dir` are what dbt is told, `target` is what they mean. Nothing before `since` (UTC) is
+    pending. `lock_timeout` is how many seconds to wait for a DuckDB file that another process uses.
+    """
+
+    target: Target
+    say: Callable[[str], None]
+    target_name: str | None = None
+    profiles_dir: str | None = None
+    since: datetime | None = None
+    lock_timeout: float = 30.0
+    patience: Patience = field(default_factory=Patience)
+
+
+@dataclass(frozen=True)
+class Ears:
+    """Who is told of a push while it is under way: of its plan, of lines that were accepted, of answers' statuses."""
+
+    plan: Callable[[Plan], None] = _nothing
+    progress: Callable[[int], None] = _nothing
+    status: Callable[[str], None] = _nothing
+
+
+def tick(job: Job, stop: StopSignal, ears: Ears | None = None, sent: Sent | None = None) -> Push:
+    """Run dbt, then send what is pending; the push then says what was sent and what a guard held back.
+
+    Args:
+        job: what to run on.
+        stop: ends dbt, or the push after the body in flight.
+        ears: who is told.
+        sent: counts what is sent while it is.
+
+    Raises:
+        LockedError: another run, push or dbt is at work.
+        ConfigurationError: dbt failed, or the credentials are missing.
+        LoaderError: as `Push.run`.
+    """
+    with turn(job.target, job.say):
+        _require_no_push(job)
+        build_models(job.target_name, job.profiles_dir, stop)
+        if stop.is_set:
+            raise StoppedError(f"Stopped by {stop.name} after dbt: nothing was sent.", stop.number)
+        return send(job, read_credentials(), Selection(None, since=job.since), stop, ears, sent)
+
+
+def _require_no_push(job: Job) -> None:
+    """End now rather than after dbt, which would wait for the other push to let go of the views."""
+    stream = read_stream()
+    is_new = job.target.type == "duckdb" and not Path(str(job.target.options.get("path", ""))).exists()
+    if stream is not None and not is_new:
+        with open_for_push(job.target, stream, job.lock_timeout, 0, job.say):
+            pass
+
+
+def send(
+    job: Job,
+    credentials: Credentials,
+    selection: Selection,
+    stop: StopSignal,
+    ears: Ears | None = None,
+    sent: Sent | None = None,
+) -> Push:
+    """One push, under its lock.
+
+    Raises:
+        LoaderError: as `open_for_push` and `Push.run`.
+    """
+    ears = ears or Ears()
+    with (
+        open_for_push(job.target, credentials.stream, job.lock_timeout, 0, job.say) as warehouse,
+        AnyCost(credentials, heard=ears.status) as client,
+    ):
+        push = Push(
+            warehouse, PushLog(warehouse, credentials.stream), client, selection, job.patience.until(stop), job.say,
+            ears.plan, ears.progress, stop, sent=sent or Sent(),
+        )  # fmt: skip
+        push.run()
+    return push

@@ -1,0 +1,223 @@
+"""Who may ask: the key, the cookie, this machine's names, and nobody from another site."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+
+from loader.errors import ConfigurationError
+from loader.service.auth import COOKIE, COOKIE_SECONDS, Doorkeeper
+from loader.service.settings import read_service_settings
+from loader.settings import Secret
+from tests.project import Project
+from tests.service.running import BEARER, MASTER_KEY, Here, serving
+
+HTML = {"Accept": "text/html,application/xhtml+xml"}
+
+
+@pytest.fixture(scope="module")
+def module_patch() -> Iterator[pytest.MonkeyPatch]:
+    """monkeypatch for a module."""
+    with pytest.MonkeyPatch.context() as patch:
+        yield patch
+
+
+@pytest.fixture(scope="module")
+def locked(
+    template_of: Callable[[str], Any], tmp_path_factory: pytest.TempPathFactory, module_patch: pytest.MonkeyPatch
+) -> Iterator[Here]:
+    """A service with a key."""
+    with serving(template_of("duckdb").copy(tmp_path_factory.mktemp("locked")).project, module_patch) as running:
+        yield running
+
+
+@pytest.fixture
+def opened(template_of: Callable[[str], Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Here]:
+    """A service without one."""
+    with serving(template_of("duckdb").copy(tmp_path).project, monkeypatch, key=None) as running:
+        yield running
+
+
+def test_everything_but_health_and_the_form_asks_for_the_key(locked: Here) -> None:
+    paths = {
+        (method.upper(), path) for path, item in locked.service.app.openapi()["paths"].items() for method in item
+    } | {("GET", "/openapi.json"), ("GET", "/docs")}
+    assert len(paths) >= 7
+    for method, path in paths:
+        for headers in (
+            {},
+            {"Authorization": "Bearer sk-1234"},
+            {"Authorization": MASTER_KEY},
+            {"Authorization": "Bearer "},
+        ):
+            answer = locked.ask(method, path, {} if method == "POST" else None, headers=headers)
+            if path in ("/health", "/ready"):
+                assert answer.status_code in (200, 503)
+            else:
+                assert answer.status_code == 401, (method, path, headers)
+                assert answer.headers["WWW-Authenticate"] == "Bearer"
+                assert MASTER_KEY not in answer.text
+        assert locked.ask(method, path, {} if method == "POST" else None).status_code in (200, 400)
+    assert {path for _, path in paths if locked.ask("GET", path, headers={}).ok} == {"/health", "/ready"}
+
+
+def test_a_browser_is_led_to_the_form_and_its_cookie_reads_but_sends_nothing(locked: Here) -> None:
+    led = locked.ask("GET", "/docs", headers=HTML)
+    assert (led.status_code, led.headers["Location"]) == (303, "/login")
+    form = locked.ask("GET", "/login", headers=HTML)
+    assert form.status_code == 200
+    assert 'name="key"' in form.text
+    assert "frame-ancestors 'none'" in form.headers["Content-Security-Policy"]
+
+    wrong = locked.ask("POST", "/login", data={"key": "sk-1234"}, headers=HTML)
+    assert (wrong.status_code, "Set-Cookie" in wrong.headers) == (401, False)
+    right = locked.ask("POST", "/login", data={"key": MASTER_KEY}, headers=HTML)
+    assert (right.status_code, right.headers["Location"]) == (303, "/")
+    given = right.headers["Set-Cookie"]
+    for word in ("HttpOnly", "SameSite=strict", f"Max-Age={COOKIE_SECONDS}", "Path=/"):
+        assert word in given
+    assert MASTER_KEY not in given
+    cookies = {COOKIE: right.cookies[COOKIE]}
+    assert locked.ask("GET", "/metrics", headers={}, cookies=cookies).status_code == 200
+    for path in ("/cloudzero/export", "/cloudzero/dry-run"):
+        assert locked.ask("POST", path, {}, headers={}, cookies=cookies).status_code == 401
+    # Behind a proxy that speaks TLS the cookie never goes without it.
+    secure = locked.ask("POST", "/login", data={"key": MASTER_KEY}, headers={"X-Forwarded-Proto": "https"})
+    assert "Secure" in secure.headers["Set-Cookie"]
+    assert "Secure" not in given
+
+    out = locked.ask("GET", "/logout", headers=HTML)
+    assert re.search(rf'{COOKIE}="";.*Max-Age=0', out.headers["Set-Cookie"])
+
+
+def test_a_cookie_ends_with_its_time_its_key_and_any_change() -> None:
+    now = [1_000_000.0]
+    door = Doorkeeper(Secret("one"), lambda: now[0])
+    cookie = door.cookie()
+    assert door.is_cookie(cookie)
+    assert not Doorkeeper(Secret("two"), lambda: now[0]).is_cookie(cookie)
+    until, signature = cookie.split(".")
+    for forged in (
+        f"{int(until) + 1}.{signature}",
+        f"{until}.{'0' * 64}",
+        signature,
+        f"{until}.",
+        "",
+        f"{until}.{signature}0",
+        "²." + signature,
+    ):
+        assert not door.is_cookie(forged), forged
+    now[0] += COOKIE_SECONDS
+    assert not door.is_cookie(cookie)
+    assert not Doorkeeper(None).is_cookie(cookie)
+
+
+def test_a_key_is_compared_whole(locked: Here) -> None:
+    door = Doorkeeper(Secret("schlüssel".encode("ascii", "replace").decode()))
+    assert door.is_key("schl?ssel")
+    for wrong in ("", "schl?sse", "schl?ssel ", "schlüssel", "SCHL?SSEL"):
+        assert not door.is_key(wrong)
+    odd = locked.ask("GET", "/metrics", headers={"Authorization": "Bearer sch\u00fcssel".encode("latin-1")})
+    assert odd.status_code == 401
+
+
+def test_without_a_key_only_this_machines_names_are_served(opened: Here) -> None:
+    for name in ("localhost", "127.0.0.1", "127.0.0.1:4100", "[::1]:4100", "LOCALHOST:1"):
+        assert opened.ask("GET", "/metrics", headers={"Host": name}).status_code == 200, name
+    # DNS rebinding: the site's name means 127.0.0.1 for a while.
+    for name in (
+        "evil.example",
+        "evil.example:4100",
+        "localhost.evil.example",
+        "10.0.0.1",
+        "127.0.0.1.evil.example",
+        "[::2]",
+    ):
+        for path in ("/metrics", "/health", "/docs"):
+            answer = opened.ask("GET", path, headers={"Host": name})
+            assert answer.status_code == 403, name
+    assert opened.ask("GET", "/login").headers["Location"] == "/"
+    with requests.Session() as session:
+        prepared = requests.Request("GET", opened.url + "/metrics").prepare()
+        prepared.headers["Host"] = ""
+        assert session.send(prepared, timeout=60).status_code in (400, 403)
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({"Sec-Fetch-Site": "cross-site"}, 403),
+        ({"Sec-Fetch-Site": "same-site"}, 403),
+        ({"Origin": "https://evil.example"}, 403),
+        ({"Origin": "null"}, 403),
+        ({"Sec-Fetch-Site": "same-origin"}, 200),
+        ({"Sec-Fetch-Site": "none"}, 200),
+        ({}, 200),
+    ],
+)  # fmt: skip
+def test_a_page_of_another_site_cannot_make_it_act(headers: dict[str, str], status: int, opened: Here) -> None:
+    assert opened.ask("POST", "/cloudzero/dry-run", {}, headers=headers).status_code == status
+    own = {"Origin": opened.url}
+    assert opened.ask("POST", "/cloudzero/dry-run", {}, headers=own).status_code == 200
+
+
+def test_with_a_key_any_name_is_served_but_no_other_site(locked: Here) -> None:
+    assert locked.ask("GET", "/metrics", headers=BEARER | {"Host": "cbf.example.com"}).status_code == 200
+    cross = BEARER | {"Sec-Fetch-Site": "cross-site"}
+    assert locked.ask("POST", "/cloudzero/dry-run", {}, headers=cross).status_code == 403
+
+
+def test_the_docs_page_shows_every_route_and_nothing_of_another_host(locked: Here) -> None:
+    page = locked.ask("GET", "/docs")
+    assert page.headers["Content-Type"].startswith("text/html")
+    for path in locked.service.app.openapi()["paths"]:
+        assert path in page.text
+    assert "http" not in re.sub(r"HTTP", "", page.text)
+    assert "<script" not in page.text
+
+
+@pytest.mark.parametrize(
+    ("host", "environment", "words"),
+    [
+        ("0.0.0.0", {}, "only loopback is served, and --host 0.0.0.0 is none"),  # noqa: S104
+        ("::", {}, "only loopback"),
+        ("example.com", {}, "only loopback"),
+        ("127.0.0.1", {"CLOUDZERO_EXPORT_INTERVAL_MINUTES": "0"}, "is no number of minutes"),
+        ("127.0.0.1", {"CLOUDZERO_EXPORT_INTERVAL_MINUTES": "1e3"}, "is no number of minutes"),
+        ("127.0.0.1", {"CLOUDZERO_EXPORT_INTERVAL_MINUTES": "99999"}, "from 1 to 10080"),
+        ("127.0.0.1", {"LOADER_MASTER_KEY": "a b"}, "LOADER_MASTER_KEY holds blanks"),
+        ("127.0.0.1", {"LOADER_MASTER_KEY": "a", "LOADER_MASTER_KEY_FILE": "b"}, "are both set"),
+    ],
+)  # fmt: skip
+def test_settings_that_cannot_be_right(host: str, environment: dict[str, str], words: str) -> None:
+    with pytest.raises(ConfigurationError, match=re.escape(words)):
+        read_service_settings(host, 0, environment)
+
+
+def test_settings_and_what_is_said_of_them(tmp_path: Path) -> None:
+    for host in ("127.0.0.1", "::1", "[::1]", "localhost", "127.9.9.9"):
+        assert read_service_settings(host, 0, {}).master_key is None
+    default = read_service_settings("127.0.0.1", 0, {})
+    assert (default.interval.total_seconds(), len(default.warnings)) == (3600, 1)
+    assert "only loopback is served" in default.warnings[0]
+    (tmp_path / "key").write_text("from-a-file\n", "utf-8")
+    given = read_service_settings(
+        "0.0.0.0", 0, {"LOADER_MASTER_KEY_FILE": str(tmp_path / "key"), "CLOUDZERO_EXPORT_INTERVAL_MINUTES": "59"}  # noqa: S104
+    )  # fmt: skip
+    assert given.master_key is not None
+    assert given.master_key.reveal() == "from-a-file"
+    assert "from-a-file" not in repr(given)
+    (warning,) = given.warnings
+    assert "less than 60 is not recommended" in warning
+
+
+def test_the_command_refuses_another_host_without_a_key(tmp_path: Path) -> None:
+    refused = Project(tmp_path).loader("serve", "--host", "0.0.0.0")  # noqa: S104
+    assert refused.code == 3
+    assert refused.err.count("\n") == 1
+    assert refused.err.startswith("Error: Without LOADER_MASTER_KEY")
