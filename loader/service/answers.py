@@ -22,6 +22,8 @@ class Totals(BaseModel):
     left_out: str = Field(description="USD of it of providers that are left out of the lines on purpose")
     lines: str = Field(description="USD over the lines")
     sent: str | None = Field(description="USD that CloudZero accepted; null when no stream is known")
+    lines_difference: str = Field(description="lines - (source - left_out), USD")
+    sent_difference: str | None = Field(description="sent - lines, USD")
     agree: bool = Field(description="source - left_out = lines = sent, to the last digit")
     findings: list[str] = Field(description="what differs and by how much, in words")
 

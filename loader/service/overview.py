@@ -130,6 +130,8 @@ def _totals(
         left_out=decimal_text(sums.left_out),
         lines=decimal_text(lines),
         sent=None if sent is None else decimal_text(sent),
+        lines_difference=decimal_text(lines - sums.cost + sums.left_out),
+        sent_difference=None if sent is None else decimal_text(sent - lines),
         agree=sums.cost - sums.left_out == lines == sent,
         findings=findings(Day(window.start.date(), amounts), has_daily_tables=False),
     )
