@@ -54,8 +54,7 @@ def look(warehouse: Warehouse, wanted: Sequence[Stream], now: datetime, since: d
         newest_hour=iso(newest) if newest else None,
         usage=_usage(warehouse, chart),
         streams=[
-            _stream(warehouse, stream, now, since, hours, list(zip(periods, sources, strict=True)))
-            for stream in shown
+            _stream(warehouse, stream, now, since, hours, list(zip(periods, sources, strict=True))) for stream in shown
         ],
         newest_lines=reads.newest_lines(warehouse, chart),
     )

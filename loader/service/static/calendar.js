@@ -21,20 +21,22 @@ const sentence = (cell) => {
   return `${day(cell.hour)} ${clock(cell.hour)} UTC, ${what}${amount}`;
 };
 
-export function calendar(place, summary, detail, legend, cells) {
+export function calendar(place, summary, before, detail, legend, cells) {
   const most = Math.max(0, ...cells.map((each) => Number(each.cost)));
   let days = [];
   for (let at = 0; at < cells.length; at += 24) days.unshift(cells.slice(at, at + 24));
   // Days before the first usage say nothing.
   const silent = (each) => each.every((cell) => cell.state === "none");
   while (days.length > LEAST_DAYS && silent(days.at(-1))) days = days.slice(0, -1);
+  before.textContent = days.length * 24 < cells.length ? `No usage before ${day(days.at(-1)[0].hour)}.` : "";
   const head = element("tr", {}, element("th", { scope: "col" }, element("span", { class: "hidden", text: "Day" })), ...Array.from({ length: 24 }, (_, hour) => (
     element("th", { scope: "col", class: hour % 6 ? "minor" : "" }, element("span", { text: String(hour).padStart(2, "0") }))
   )), element("th", { scope: "col", class: "wide number", text: "Cost" }));
   const rows = days.map((each) => element("tr", {}, element("th", { scope: "row" }, element("span", { class: "wide", text: `${weekday(each[0].hour)} ` }), day(each[0].hour)), ...each.map((cell) => made(cell, most)), element("td", { class: "wide number", text: costOf(each) })));
+  const focused = place.contains(document.activeElement) ? document.activeElement.dataset.hour : null;
   fill(place, element("thead", {}, head), element("tbody", {}, ...rows));
   states(legend, summary, cells);
-  explore(place, detail);
+  explore(place, detail, focused);
 }
 
 const costOf = (cells) => (cells.some((cell) => cell.cost !== "0") ? usd(sum(cells.map((cell) => cell.cost))) : "");
@@ -61,24 +63,27 @@ function states(legend, summary, cells) {
 }
 
 // One tab stop, then the arrow keys; whatever is pointed at, tapped or focused is spelled out below.
-function explore(place, detail) {
+function explore(place, detail, focused) {
   const rows = [...place.tBodies[0].rows].map((row) => [...row.querySelectorAll("td.hour")]);
-  const first = rows[0]?.at(-1) ?? rows[1]?.at(-1);
-  if (first) first.tabIndex = 0;
   const tell = (cell) => { detail.textContent = cell?.title ?? "Point at an hour, or go there with the arrow keys."; };
-  tell(null);
-  place.onpointerover = (event) => event.target.closest("td.hour") && tell(event.target.closest("td.hour"));
-  place.onpointerleave = () => tell(place.contains(document.activeElement) ? document.activeElement : null);
-  place.onfocusin = (event) => {
-    for (const cell of rows.flat()) cell.tabIndex = cell === event.target ? 0 : -1;
-    tell(event.target);
+  const enter = (cell) => {
+    for (const each of rows.flat()) each.tabIndex = each === cell ? 0 : -1;
+    tell(cell);
   };
-  place.onkeydown = (event) => {
+  const stop = rows.flat().find((cell) => cell.dataset.hour === focused) ?? rows.flatMap((row) => row.slice(-1))[0];
+  if (stop) stop.tabIndex = 0;
+  tell(null);
+  const body = place.tBodies[0];
+  body.addEventListener("focusin", (event) => enter(event.target));
+  body.addEventListener("pointerover", (event) => event.target.closest("td.hour") && tell(event.target.closest("td.hour")));
+  body.addEventListener("pointerleave", () => tell(body.contains(document.activeElement) ? document.activeElement : null));
+  body.addEventListener("keydown", (event) => {
     const at = rows.findIndex((row) => row.includes(event.target));
     const step = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] }[event.key];
     if (at < 0 || !step) return;
     event.preventDefault();
     const column = rows[at].indexOf(event.target) + step[1], row = rows[at + step[0]];
     row?.[Math.min(Math.max(column, 0), row.length - 1)]?.focus();
-  };
+  });
+  if (focused && stop?.dataset.hour === focused) stop.focus({ preventScroll: true });
 }

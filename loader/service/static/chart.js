@@ -47,14 +47,14 @@ export class Chart {
     const bars = uPlot.paths.bars({ size: [0.86, 40], align: 1 });
     return {
       ...this.#size(),
-      padding: [8, 4, 0, 0],
+      padding: [8, 18, 0, 0],
       tzDate: (seconds) => uPlot.tzDate(new Date(seconds * 1000), "UTC"),
       legend: { show: false },
       cursor: { y: false, points: { show: false }, drag: { x: false, y: false } },
       scales: { x: { time: true, range: () => [xs[0], xs.at(-1) + HOUR] }, y: { range: (_, __, max) => [0, max * 1.05 || 1] } },
       axes: [
         {
-          stroke: quiet, font, grid: { show: false }, ticks, space: 64, size: 24,
+          stroke: quiet, font, grid: { show: false }, ticks, space: 64, size: 28, gap: 8,
           incrs: [6 * HOUR, 12 * HOUR, 24 * HOUR, 48 * HOUR],
           values: (_, splits) => splits.map((at) => (at % (24 * HOUR) === 0 ? day(iso(at)) : clock(iso(at)))),
         },

@@ -71,7 +71,7 @@ function render() {
   part("streams", [overview.streams.map(name)], streams);
   part("totals", [stream], totals);
   part("usage", [overview.usage, chosen("by"), chosen("measure")], usage);
-  part("calendar", [stream.calendar], (cells) => calendar(get("calendar"), get("calendar-summary"), get("cell"), get("states"), cells));
+  part("calendar", [stream.calendar], (cells) => calendar(get("calendar"), get("calendar-summary"), get("calendar-before"), get("cell"), get("states"), cells));
   part("limits", [stream.months, stream.connection_id], limits);
   part("pushes", [stream.pushes], pushes);
   part("lines", [overview.newest_lines], lines);
@@ -86,10 +86,12 @@ function streams(names) {
 
 function totals({ totals: periods, connection_id: id }) {
   const agree = periods.every((each) => each.agree);
-  const verdict = agree
-    ? "Source, lines and CloudZero agree to the last digit"
+  const isSilent = periods.every((each) => [each.source, each.lines, each.sent].every((amount) => amount === "0"));
+  const verdict = isSilent
+    ? "No usage to compare, neither in this month nor in the last 7 days"
+    : agree ? "Source, lines and CloudZero agree to the last digit"
     : id ? "Source, lines and CloudZero do not agree" : "Nothing was ever sent";
-  fill(get("totals-head"), element("span", { text: agree ? "=" : "≠", class: agree ? "mark ok" : "mark warn", "aria-hidden": "true" }), verdict);
+  fill(get("totals-head"), element("span", { text: agree ? "=" : "≠", class: agree ? "mark ok" : "mark warn", "aria-hidden": "true" }), ` ${verdict}`);
   const findings = periods.flatMap((each) => each.findings.map((what) => `${each.name}: ${what}.`));
   if (!id) findings.push("CLOUDZERO_CONNECTION_ID is not set, and the push log is empty: what was sent is not shown.");
   fill(get("findings"), ...findings.map((text) => element("li", { text })));
@@ -110,7 +112,7 @@ function period(sums) {
   const ends = `${moment(sums.start)} to ${moment(sums.end)}`;
   return element(
     "div", { class: "period" },
-    element("h3", {}, sums.name, element("span", { text: ends })),
+    element("h3", {}, `${sums.name} `, element("span", { text: ends })),
     element(
       "dl", {},
       amount("Source", sums.source, "spend logs, as summed"),
@@ -136,7 +138,7 @@ function usage(all, by, measure) {
   const { hours, series } = trimmed(all, all[by]);
   const isCost = measure === "cost", what = by === "by_model" ? "model" : "team";
   const total = isCost ? usd(all.cost) : `${short(all.tokens)} tokens`;
-  fill(get("usage-head"), isCost ? "Cost by hour" : "Tokens by hour", element("span", { text: `last 7 days, ${total}` }));
+  fill(get("usage-head"), isCost ? "Cost by hour " : "Tokens by hour ", element("span", { text: `last 7 days, ${total}` }));
   get("usage").hidden = get("by-day").hidden = series.length === 0;
   get("no-usage").hidden = series.length > 0;
   get("no-usage").textContent = "No line in the last 7 days.";
@@ -176,7 +178,7 @@ function limits(months, id) {
     const percent = `${(share * 100).toFixed(share < 0.0995 ? 1 : 0)} %`;
     return element("div", { class: "limit" }, element("span", { text: label }), bar, element("b", { text: percent }), element("span", { class: "quiet", text }));
   };
-  fill(get("limits"), ...(id ? [] : [element("p", { class: "quiet", text: "Nothing was sent." })]), ...months.map((each) => element(
+  fill(get("limits"), ...(id ? [] : [element("p", { class: "quiet", text: "Nothing was sent." })]), ...months.filter((each, at) => id && (at === 0 || each.rows)).map((each) => element(
     "div", { class: "month" }, element("h3", { text: month(each.month) }),
     gauge("Bytes", each.bytes, each.bytes_limit, `${megabytes(each.bytes)} of ${each.bytes_limit / 1e6} MB`),
     gauge("Rows", each.rows, each.rows_limit, `${count(each.rows)} of ${count(each.rows_limit)}`),
@@ -201,13 +203,13 @@ function pushes(list) {
 function lines(list) {
   table(get("lines"), ["Hour", "Model", "Team", "User", "Provider", "Tokens", "Cost"], list.map((each) => [
     element("time", { text: moment(each.hour), datetime: each.hour }),
-    element("span", { text: each.model || "unknown", title: each.resource_id }),
+    element("span", { title: each.resource_id }, each.model || "unknown", element("small", { class: "narrow", text: each.owner || "no team" })),
     each.owner || "no team",
     each.user,
     each.provider,
     count(each.tokens),
     element("span", { text: usd(each.cost), title: `$${each.cost}` }),
-  ]), [5, 6], "No line in the last 7 days.", [3, 4, 5]);
+  ]), [5, 6], "No line in the last 7 days.", [2, 3, 4, 5]);
 }
 
 for (const id of ["measure", "by", "stream"]) get(id).addEventListener("change", () => overview && render());

@@ -1,0 +1,1 @@
+"""The service: what it answers, and the page in a real browser."""
