@@ -6,7 +6,7 @@ import os
 import shutil
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 import pytest
 import uvicorn
 from fastapi import FastAPI
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Dialog, Page, Request, sync_playwright
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 
@@ -78,9 +78,7 @@ class Visit:
 
 
 @contextmanager
-def visit(
-    browser: Browser, url: str, *, width: int = 1280, scheme: str = "light", on: Callable[[Page], None] | None = None
-) -> Iterator[Visit]:
+def visit(browser: Browser, url: str, *, width: int = 1280, scheme: str = "light") -> Iterator[Visit]:
     """Open the page; whatever it did wrong until the block ends fails the test."""
     context = browser.new_context(
         viewport={"width": width, "height": 900},
@@ -88,19 +86,20 @@ def visit(
     )
     page = context.new_page()
     found = Visit(page)
-    page.on("console", lambda said: found.faults.append(f"console: {said.text}") if said.type != "log" else None)
-    page.on("pageerror", lambda error: found.faults.append(f"error: {error}"))
-    page.on("dialog", lambda dialog: (found.faults.append(f"dialog: {dialog.message}"), dialog.dismiss()))
-    page.on(
-        "request",
-        lambda request: (
+    host = urlsplit(url).netloc
+
+    def dismissed(dialog: Dialog) -> None:
+        found.faults.append(f"dialog: {dialog.message}")
+        dialog.dismiss()
+
+    def asked(request: Request) -> None:
+        if urlsplit(request.url).netloc != host:
             found.faults.append(f"foreign: {request.url}")
-            if urlsplit(request.url).netloc != urlsplit(url).netloc
-            else None
-        ),
-    )
-    if on:
-        on(page)
+
+    page.on("console", lambda said: found.faults.append(f"console: {said.text}"))
+    page.on("pageerror", lambda error: found.faults.append(f"error: {error}"))
+    page.on("dialog", dismissed)
+    page.on("request", asked)
     page.goto(url)
     yield found.settled()
     context.close()

@@ -30,6 +30,7 @@ from tests.warehouse import START, BuiltWarehouse, Usage
 
 A, B, C = Usage("a", "0.1"), Usage("b", "0.000000000000000002"), Usage("c", "7")
 NOW = START + timedelta(hours=8.5)
+MINUS, FAILED = "\u2212", "\u00d7"
 ONE = "0.100000000000000002"  # A and B
 
 
@@ -137,13 +138,13 @@ def test_totals_states_and_pushes_for_known_data(pushed: BuiltWarehouse, stream:
         assert one["calendar"][-1]["state"] == "future"
 
         # The same, as a reader sees it.
-        assert seen.text("#totals-head") == "≠ Source, lines and CloudZero do not agree"
+        assert seen.text("#totals-head") == "≠ $7.10 is not at CloudZero yet: Last 7 days"
         assert seen.texts("#findings li")[1] == "Last 7 days: $7.1 not sent yet."
         assert seen.texts(".period:nth-child(2) dl > div") == [
             "Source $7.700000000000000012",
             "=",
             "Lines $7.700000000000000012",
-            "-$7.10",
+            f"{MINUS}$7.10",
             "Sent $0.600000000000000012",
         ]
         shown = seen.page.evaluate(
@@ -158,10 +159,10 @@ def test_totals_states_and_pushes_for_known_data(pushed: BuiltWarehouse, stream:
             f"31 Oct 23:00 UTC, changed since sent: sent as ${ONE}, $7.10 in 3 lines",
             "~",
         )
-        assert refused[1:] == ("1 Nov 00:00 UTC, failed: CloudZero refused it, $0.10 in 2 lines", "×")
+        assert refused[1:] == ("1 Nov 00:00 UTC, failed: CloudZero refused it, $0.10 in 2 lines", FAILED)
         # Every state that is not fine has a sign of its own, so that nobody needs the colours.
         signs = Counter(sign for state, _, sign in told.values() if state not in ("sent", "none"))
-        assert signs == {"~": 1, "×": 1, "+": 1, "!": 1, "/": 2}
+        assert signs == {"~": 1, FAILED: 1, "+": 1, "!": 1, "/": 2}
         assert seen.text("#calendar-summary") == "1 failed, 1 held back, 1 changed since sent, 1 pending."
 
         # The last pushes, newest first, and the gauges.
@@ -188,7 +189,7 @@ def test_totals_states_and_pushes_for_known_data(pushed: BuiltWarehouse, stream:
 def test_all_agree_once_all_is_sent(warehouse: BuiltWarehouse, stream: Stream, browser: Browser) -> None:
     warehouse.put({number: [A, B] for number in range(6)})
     with page_of(warehouse.project, [stream]) as url, visit(browser, url) as seen:
-        assert seen.text("#totals-head") == "≠ Source, lines and CloudZero do not agree"
+        assert seen.text("#totals-head") == "≠ $0.60 is not at CloudZero yet: Last 7 days"
         seen.page.evaluate("window.before = document.querySelector('#lines tbody')")
         assert warehouse.project.loader("push", "--window", "pending", "--settle-for", "0s").code == 0
         seen.refresh()
@@ -303,14 +304,14 @@ def test_models_that_are_not_built_are_said_in_a_sentence(warehouse: BuiltWareho
     with page_of(warehouse.project, []) as url, visit(browser, url) as seen:
         said = seen.text("#problem")
         assert said.startswith("The warehouse cannot be read. The views are not in schema 'cbf'")
-        assert "run `dbt build`" in said
+        assert "run dbt build first" in said
         assert said.endswith("There is nothing to show yet.")
         assert overview(url)["overview"] is None
 
 
 def test_no_duckdb_file_at_all(tmp_path: Path, browser: Browser) -> None:
     with page_of(Project(tmp_path), []) as url, visit(browser, url) as seen:
-        assert "is not there, or may not be used: run `dbt build`" in seen.text("#problem")
+        assert "is not there, or may not be used: run dbt build" in seen.text("#problem")
 
 
 @pytest.mark.parametrize("warehouse", ["duckdb"], indirect=True)

@@ -12,6 +12,9 @@ export const element = (tag, attributes = {}, ...children) => {
 
 export const fill = (place, ...children) => place.replaceChildren(...children);
 
+// A sentence of the service, with `commands` as code.
+export const prose = (text) => text.split("`").map((piece, at) => (at % 2 ? element("code", { text: piece }) : piece));
+
 // head and rows: texts or elements; right: columns of numbers; wide: columns that a phone has no room for.
 export const table = (place, head, rows, right = [], none = "", wide = []) => {
   const row = (cells, tag) => element("tr", {}, ...cells.map((cell, at) => element(

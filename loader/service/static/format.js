@@ -5,7 +5,7 @@ const grouped = (digits) => digits.replace(/\B(?=(\d{3})+$)/g, ",");
 const split = (text) => {
   const minus = text.startsWith("-");
   const [whole, fraction = ""] = text.replace("-", "").split(".");
-  return { sign: minus ? "-" : "", whole, fraction };
+  return { sign: minus ? "\u2212" : "", whole, fraction };
 };
 
 // "$95.02" and "5657318000002544": every digit, in two parts.
@@ -59,7 +59,7 @@ export const sum = (texts) => {
   let units = 0n;
   for (const text of texts) {
     const { sign, whole, fraction } = split(text);
-    units += BigInt(sign + whole + fraction.padEnd(18, "0"));
+    units += BigInt((sign && "-") + whole + fraction.padEnd(18, "0"));
   }
   const digits = (units < 0n ? -units : units).toString().padStart(19, "0");
   return `${units < 0n ? "-" : ""}${digits.slice(0, -18)}.${digits.slice(-18)}`;

@@ -1,7 +1,7 @@
 // Reads api/overview each minute and shows it. Every value goes in as text, never as HTML.
 import { calendar } from "./calendar.js";
 import { Chart, colour } from "./chart.js";
-import { element, fill, table } from "./dom.js";
+import { element, fill, prose, table } from "./dom.js";
 import { ago, clock, count, day, exact, megabytes, moment, month, short, sum, usd } from "./format.js";
 
 const EACH_MINUTE = 60000;
@@ -27,7 +27,7 @@ const part = (name, values, show) => {
 };
 
 const notice = (text) => {
-  get("problem").textContent = text;
+  fill(get("problem"), ...prose(text));
   get("problem").hidden = !text;
 };
 
@@ -90,12 +90,22 @@ function totals({ totals: periods, connection_id: id }) {
   const verdict = isSilent
     ? "No usage to compare, neither in this month nor in the last 7 days"
     : agree ? "Source, lines and CloudZero agree to the last digit"
-    : id ? "Source, lines and CloudZero do not agree" : "Nothing was ever sent";
+    : id ? disagreement(periods) : "Nothing was ever sent";
   fill(get("totals-head"), element("span", { text: agree ? "=" : "≠", class: agree ? "mark ok" : "mark warn", "aria-hidden": "true" }), ` ${verdict}`);
   const findings = periods.flatMap((each) => each.findings.map((what) => `${each.name}: ${what}.`));
   if (!id) findings.push("CLOUDZERO_CONNECTION_ID is not set, and the push log is empty: what was sent is not shown.");
-  fill(get("findings"), ...findings.map((text) => element("li", { text })));
+  fill(get("findings"), ...findings.map((text) => element("li", {}, ...prose(text))));
   fill(get("totals"), ...periods.map(period));
+}
+
+// The headline of the period that differs most.
+function disagreement(periods) {
+  const most = (key) => periods.filter((each) => each[key] !== "0").sort((a, b) => Math.abs(b[key]) - Math.abs(a[key]))[0];
+  const unsummed = most("lines_difference"), unsent = most("sent_difference");
+  if (unsummed) return `Source and lines differ by ${usd(unsummed.lines_difference.replace("-", ""))}: ${unsummed.name}`;
+  const amount = usd(unsent.sent_difference.replace("-", ""));
+  const what = unsent.sent_difference.startsWith("-") ? "is not at CloudZero yet" : "more is at CloudZero than there is now";
+  return `${amount} ${what}: ${unsent.name}`;
 }
 
 function period(sums) {
