@@ -70,10 +70,20 @@ class Overviews:
         self._read_at = 0.0
 
     def answer(self) -> Answer:
-        """The newest overview; when the warehouse cannot be read, the last one with the reason."""
-        with self._reading:
-            if self._newest is not None and time.monotonic() - self._read_at < self._fresh_seconds:
-                return Answer(problem=None, overview=self._newest)
+        """The newest overview; when the warehouse cannot be read, the last one with the reason.
+
+        Waits for another reader only when there is nothing to show yet.
+        """
+        last = self._newest
+        if not self._reading.acquire(blocking=last is None):
+            return Answer(problem=None, overview=last)
+        try:
+            return self._read()
+        finally:
+            self._reading.release()
+
+    def _read(self) -> Answer:
+        if self._newest is None or time.monotonic() - self._read_at >= self._fresh_seconds:
             try:
                 with self._open_to_read() as warehouse:
                     self._newest = look(warehouse, self._streams, self._now(), self._since)
@@ -82,7 +92,7 @@ class Overviews:
                 problem = Problem(kind=kind, message=" ".join(str(error).split()))  # type: ignore[arg-type]
                 return Answer(problem=problem, overview=self._newest)
             self._read_at = time.monotonic()
-            return Answer(problem=None, overview=self._newest)
+        return Answer(problem=None, overview=self._newest)
 
 
 def make_router(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -19,7 +20,7 @@ from playwright.sync_api import Browser
 
 from loader.push_log import REFUSED, Entry, PushLog
 from loader.sandbox_server import SandboxServer
-from loader.service.page import MEDIA_TYPES, make_router
+from loader.service.page import MEDIA_TYPES, Overviews, make_router
 from loader.settings import Stream, read_target
 from loader.warehouse import Warehouse, open_for_push, open_warehouse
 from loader.windows import HOUR
@@ -304,7 +305,7 @@ def test_models_that_are_not_built_are_said_in_a_sentence(warehouse: BuiltWareho
     with page_of(warehouse.project, []) as url, visit(browser, url) as seen:
         said = seen.text("#problem")
         assert said.startswith("The warehouse cannot be read. The views are not in schema 'cbf'")
-        assert "run dbt build first" in said
+        assert "run dbt build with the same profile" in said
         assert said.endswith("There is nothing to show yet.")
         assert overview(url)["overview"] is None
 
@@ -337,6 +338,29 @@ def test_a_locked_file_shows_the_last_known(pushed: BuiltWarehouse, stream: Stre
             holder.stdin.close()
         seen.refresh()
         seen.page.wait_for_selector("#problem", state="hidden")
+
+
+def test_who_looks_meanwhile_gets_the_last_known_at_once(warehouse: BuiltWarehouse) -> None:
+    opened, go_on = threading.Event(), threading.Event()
+    go_on.set()
+
+    @contextmanager
+    def slow() -> Iterator[Warehouse]:
+        opened.set()
+        assert go_on.wait(60)
+        with opener(warehouse.project)() as found:
+            yield found
+
+    overviews = Overviews(slow, [], lambda: NOW, fresh_seconds=0)
+    first = overviews.answer()
+    opened.clear()
+    go_on.clear()
+    reader = threading.Thread(target=overviews.answer)
+    reader.start()
+    assert opened.wait(60)
+    assert overviews.answer() == first  # and the other one still waits
+    go_on.set()
+    reader.join()
 
 
 def test_a_service_that_is_gone_is_said(warehouse: BuiltWarehouse, browser: Browser) -> None:
