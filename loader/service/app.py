@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from importlib import import_module
-from importlib.util import find_spec
 from threading import BoundedSemaphore
 from typing import Any
 
@@ -12,7 +10,7 @@ from fastapi import APIRouter, Depends, FastAPI, Response
 from fastapi.responses import JSONResponse
 
 from loader import __version__
-from loader.service import cloudzero_endpoints, login
+from loader.service import cloudzero_endpoints, login, page
 from loader.service.access import Access
 from loader.service.auth import Doorkeeper
 from loader.service.docs_page import docs_page
@@ -63,9 +61,7 @@ def make_service(settings: ServiceSettings, job: Job, stop: StopSignal) -> Servi
     app.include_router(_routes_for_the_key(app, metrics, doorkeeper))
     exports = Exports(job, access, metrics, watch, stop, BoundedSemaphore(DRY_RUNS_AT_A_TIME))
     app.include_router(cloudzero_endpoints.make_router(exports, doorkeeper))
-    if find_spec("loader.service.page"):
-        page = import_module("loader.service.page")
-        app.include_router(page.make_router(access.to_read, [stream] if stream else [], doorkeeper, since=job.since))
+    app.include_router(page.make_router(access.to_read, [stream] if stream else [], doorkeeper, since=job.since))
     return Service(app, Ticker(job, access, metrics, watch, stop))
 
 

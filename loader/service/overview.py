@@ -1,0 +1,165 @@
+"""Everything that the page shows, from one look at the warehouse. Reads, never writes; nothing here knows HTTP.
+
+A look costs about the same however long the history: sums of at most a month, lines of at most a week, the push log of
+the months that the calendar touches. Only cbf_hours, one short row for each hour, is read whole, by `loader.plan`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from decimal import Decimal
+
+from loader.guards import MONTH_BYTES, MONTH_ROWS, WARN_AT, Room, rooms
+from loader.plan import Selection, plan
+from loader.push_log import HourRecord, PushLog, accepted_entries, streams
+from loader.reconcile import Day, findings
+from loader.report import decimal_text
+from loader.service import reads
+from loader.service.answers import Month, Overview, StreamOverview, Totals, Usage
+from loader.service.states import cells
+from loader.settings import Stream
+from loader.warehouse import Hour, Warehouse
+from loader.windows import HOUR, Window, floor_hour, iso, month_start
+
+CHART_DAYS, CALENDAR_DAYS = 7, 31
+ZERO = Decimal(0)
+
+
+def look(warehouse: Warehouse, wanted: Sequence[Stream], now: datetime, since: datetime | None = None) -> Overview:
+    """Read the overview.
+
+    Args:
+        warehouse: opened to read.
+        wanted: the streams to show, the first one first; when there are none, those that were ever sent to.
+        now: the clock (UTC).
+        since: nothing older is sent (`LOADER_PUSH_SINCE`), so nothing older is missed.
+
+    Raises:
+        ConfigurationError: the models are not there, or the database gave up.
+    """
+    built_at = warehouse.built_at()
+    running = floor_hour(now)
+    chart = Window(running - (24 * CHART_DAYS - 1) * HOUR, running + HOUR)
+    newest = reads.newest_hour(warehouse)
+    periods = _periods(now, built_at, since)
+    sources = [reads.source(warehouse, window) for _, window in periods]
+    hours = {hour.start: hour for hour in warehouse.hours(Window(month_start(_first_day(now)), running + HOUR))}
+    shown: list[Stream | None] = [*(wanted or streams(warehouse))] or [None]
+    return Overview(
+        read_at=iso(now),
+        built_at=iso(built_at),
+        since=iso(since) if since else None,
+        is_empty=newest is None,
+        newest_hour=iso(newest) if newest else None,
+        usage=_usage(warehouse, chart),
+        streams=[
+            _stream(warehouse, stream, now, since, hours, list(zip(periods, sources, strict=True))) for stream in shown
+        ],
+        newest_lines=reads.newest_lines(warehouse, chart),
+    )
+
+
+def _first_day(now: datetime) -> datetime:
+    """The first day of the calendar."""
+    return floor_hour(now).replace(hour=0) - timedelta(days=CALENDAR_DAYS - 1)
+
+
+def _periods(now: datetime, built_at: datetime, since: datetime | None) -> list[tuple[str, Window]]:
+    """The present UTC month and the last days, each up to the last complete hour."""
+    complete_until = min(floor_hour(built_at), floor_hour(now))
+    found = []
+    for name, start in (
+        (f"{now:%B %Y}", month_start(now)),
+        (f"Last {CHART_DAYS} days", floor_hour(now) - timedelta(days=CHART_DAYS)),
+    ):
+        first = max(start, since) if since else start
+        found.append((name, Window(first, max(first, complete_until))))
+    return found
+
+
+def _stream(
+    warehouse: Warehouse,
+    stream: Stream | None,
+    now: datetime,
+    since: datetime | None,
+    hours: Mapping[datetime, Hour],
+    periods: Sequence[tuple[tuple[str, Window], reads.Source]],
+) -> StreamOverview:
+    window = Window(_first_day(now), _first_day(now) + timedelta(days=CALENDAR_DAYS))
+    records: dict[datetime, HourRecord] = {}
+    if stream is not None:
+        # Whole months: a guard weighs what is pending against all that its month holds.
+        records = PushLog(warehouse, stream).records(Window(month_start(window.start), window.end))
+    first = max(window.start, since) if since else window.start
+    chosen = plan(warehouse, Selection(None, since=first), records)
+    totals = [_totals(name, period, sums, hours, records if stream else None) for (name, period), sums in periods]
+    return StreamOverview(
+        connection_id=stream.connection_id if stream else None,
+        api_url=stream.api_url if stream else None,
+        totals=totals,
+        calendar=cells(window, hours, records, chosen, now, since),
+        months=_months(now, records) if stream else [],
+        pushes=reads.pushes(warehouse, stream, now, CALENDAR_DAYS) if stream else [],
+    )
+
+
+def _totals(
+    name: str,
+    window: Window,
+    sums: reads.Source,
+    hours: Mapping[datetime, Hour],
+    records: Mapping[datetime, HourRecord] | None,
+) -> Totals:
+    """The three sums, and what `loader reconcile` would say of them."""
+
+    def within(hour: datetime) -> bool:
+        return window.start <= hour < window.end
+
+    lines = sum((hour.cost for start, hour in hours.items() if within(start)), ZERO)
+    amounts = {"spend_logs": sums.cost, "hours": sums.cost, "left_out": sums.left_out, "lines": lines}
+    if records is not None:
+        amounts["sent"] = sum((entry.cost for entry in accepted_entries(records) if within(entry.hour)), ZERO)
+    sent = amounts.get("sent")
+    return Totals(
+        name=name,
+        start=iso(window.start),
+        end=iso(window.end),
+        source=decimal_text(sums.cost),
+        left_out=decimal_text(sums.left_out),
+        lines=decimal_text(lines),
+        sent=None if sent is None else decimal_text(sent),
+        lines_difference=decimal_text(lines - sums.cost + sums.left_out),
+        sent_difference=None if sent is None else decimal_text(sent - lines),
+        agree=sums.cost - sums.left_out == lines == sent,
+        findings=findings(Day(window.start.date(), amounts), has_daily_tables=False),
+    )
+
+
+def _usage(warehouse: Warehouse, window: Window) -> Usage:
+    by_model = reads.series(warehouse, window, reads.MODEL, reads.MODEL, "unknown model")
+    return Usage(
+        hours=[iso(hour) for hour in reads.hours_of(window)],
+        cost=decimal_text(sum((Decimal(each.cost) for each in by_model), ZERO)),
+        tokens=sum(each.tokens for each in by_model),
+        by_model=by_model,
+        by_team=reads.series(warehouse, window, reads.TEAM, reads.TEAM_NAME, "no team"),
+    )
+
+
+def _months(now: datetime, records: Mapping[datetime, HourRecord]) -> list[Month]:
+    """This month and the one before, newest first."""
+    held, this = rooms(records), month_start(now)
+    return [_month(start, held.get(start, Room())) for start in (this, month_start(this - HOUR))]
+
+
+def _month(start: datetime, room: Room) -> Month:
+    return Month(
+        month=f"{start:%Y-%m}",
+        rows=room.rows,
+        rows_limit=MONTH_ROWS,
+        bytes=room.size,
+        bytes_limit=MONTH_BYTES,
+        share=round(room.share, 4),
+        warns=room.share >= WARN_AT,
+    )

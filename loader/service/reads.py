@@ -1,0 +1,200 @@
+"""The overview's own questions to the warehouse: each over a bounded range of hours, answered with few rows."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from decimal import Decimal
+
+from loader.push_log import ACCEPTED, BEGUN
+from loader.report import decimal_text
+from loader.service.answers import NewLine, PushSummary, Series
+from loader.settings import Stream
+from loader.warehouse import AMOUNT_COLUMN, COST_COLUMN, HOUR_COLUMN, Line, Warehouse, quoted, utc
+from loader.windows import HOUR, Window, iso
+
+LARGEST = 8  # of the chart's colours; the rest is one more
+MODEL, TEAM, TEAM_NAME = "resource/tag:model", "resource/tag:team_id", "resource/tag:team_alias"
+OTHER = "all others"
+PUSHES, LINES = 12, 20
+
+
+@dataclass(frozen=True)
+class Source:
+    """USD of the summed spend logs, and of that what is left out of the lines: providers without a line."""
+
+    cost: Decimal
+    left_out: Decimal
+
+
+def source(warehouse: Warehouse, window: Window) -> Source:
+    """What LiteLLM's spend logs came to in the window, from the kept sums: raw logs are never read here.
+
+    The raw logs of old hours may be gone, and reading those that are left costs a scan; `loader reconcile` does that.
+    """
+    where, parameters = warehouse.between("usage_hour", window)
+    statement = (
+        "select provider, cast(sum(cost_usd) as varchar)"  # noqa: S608
+        f" from {warehouse.relation('int_usage__hourly')} {where} group by provider"
+    )
+    costs = {provider: Decimal(cost) for provider, cost in warehouse.rows(statement, parameters)}
+    where, parameters = warehouse.between(quoted(HOUR_COLUMN), window)
+    provider = quoted("resource/tag:provider")
+    statement = f"select distinct {provider} from {warehouse.relation('cbf_lines')} {where}"  # noqa: S608
+    # The tag of a provider that nobody knows is left empty.
+    sent = {name or "unknown" for (name,) in warehouse.rows(statement, parameters)}
+    left_out = sum((cost for name, cost in costs.items() if name not in sent), Decimal(0))
+    return Source(sum(costs.values(), Decimal(0)), left_out)
+
+
+def newest_hour(warehouse: Warehouse) -> datetime | None:
+    """The newest hour (UTC) that was ever summed."""
+    for (hour,) in warehouse.rows(f"select max(usage_hour) from {warehouse.relation('cbf_hours')}"):  # noqa: S608
+        return utc(hour) if hour is not None else None
+    return None
+
+
+def series(warehouse: Warehouse, window: Window, key: str, name: str, absent: str) -> list[Series]:
+    """Cost and tokens by hour of the largest by cost, largest first, and of all others together.
+
+    Args:
+        warehouse: what to read from.
+        window: a few days.
+        key: the column of cbf_lines that tells one from another.
+        name: the column with what people call it.
+        absent: what to call lines without one.
+    """
+    lines, where_and_parameters = warehouse.relation("cbf_lines"), warehouse.between(quoted(HOUR_COLUMN), window)
+    where, parameters = where_and_parameters
+    hour, cost, amount = quoted(HOUR_COLUMN), quoted(COST_COLUMN), quoted(AMOUNT_COLUMN)
+    one = f"coalesce({quoted(key)}, '')"
+    statement = (
+        f"select {one}, max({quoted(name)}), sum({cost}) as cost, sum({amount}) as amount"  # noqa: S608
+        f" from {lines} {where} group by {one} order by cost desc, amount desc, {one} limit {LARGEST + 1}"
+    )
+    ranked = [(each, label) for each, label, *_ in warehouse.rows(statement, parameters)]
+    # A ninth needs no "all others": it has the colour itself.
+    chosen = ranked if len(ranked) <= LARGEST else ranked[:LARGEST]
+    if not chosen:
+        return []
+    marks = ", ".join(warehouse.placeholder for _ in chosen)
+    which = f"case when {one} in ({marks}) then {one} end"
+    statement = (
+        f"select {hour}, which, cast(sum({cost}) as varchar), sum({amount})"  # noqa: S608
+        f" from (select {hour}, {cost}, {amount}, {which} as which from {lines} {where}) as marked"
+        f" group by {hour}, which"
+    )
+    found: dict[str | None, dict[datetime, tuple[Decimal, int]]] = defaultdict(dict)
+    for start, which_one, total, tokens in warehouse.rows(statement, [*(each for each, _ in chosen), *parameters]):
+        found[which_one][utc(start)] = (Decimal(total), int(tokens))
+    hours = list(hours_of(window))
+    named: list[tuple[str | None, str]] = [(each, label or each or absent) for each, label in chosen]
+    if None in found:
+        named.append((None, OTHER))
+    return [_series(each, label, [found[each].get(hour, (Decimal(0), 0)) for hour in hours]) for each, label in named]
+
+
+def _series(key: str | None, label: str, values: list[tuple[Decimal, int]]) -> Series:
+    return Series(
+        key=key,
+        label=label,
+        cost=decimal_text(sum((cost for cost, _ in values), Decimal(0))),
+        tokens=sum(tokens for _, tokens in values),
+        costs=[decimal_text(cost) for cost, _ in values],
+        token_counts=[tokens for _, tokens in values],
+    )
+
+
+def hours_of(window: Window) -> Iterator[datetime]:
+    """The hours of a window, oldest first."""
+    start = window.start
+    while start < window.end:
+        yield start
+        start += HOUR
+
+
+def pushes(warehouse: Warehouse, stream: Stream, now: datetime, days: int) -> list[PushSummary]:
+    """The last pushes of the last days, newest first: how each hour of theirs ended."""
+    mark, log = warehouse.placeholder, warehouse.relation("push_log")
+    statement = f"""
+        with events as (
+            select
+                push_id, operation, outcome, line_count, byte_count, cost_usd, detail, recorded_at, sequence,
+                row_number() over (partition by push_id, usage_hour order by sequence desc) as from_last
+            from {log}
+            where connection_id = {mark} and api_url = {mark} and recorded_at >= {mark}
+        ),
+        newest as (
+            select push_id, max(sequence) as sequence, min(recorded_at) as began_at, max(recorded_at) as ended_at
+            from events
+            group by push_id
+            order by max(sequence) desc
+            limit {PUSHES}
+        )
+        select
+            newest.sequence, newest.began_at, newest.ended_at, min(events.operation), events.outcome, count(*),
+            sum(events.line_count), sum(events.byte_count), cast(sum(events.cost_usd) as varchar), max(events.detail)
+        from newest
+        inner join events on newest.push_id = events.push_id
+        where events.from_last = 1
+        group by newest.sequence, newest.began_at, newest.ended_at, events.outcome
+        order by newest.sequence desc, events.outcome
+    """  # noqa: S608
+    first = (now - timedelta(days=days)).replace(tzinfo=None)
+    by_push: dict[int, list[tuple[object, ...]]] = defaultdict(list)
+    for sequence, *rest in warehouse.rows(statement, (stream.connection_id, stream.api_url, first)):
+        by_push[int(sequence)].append(tuple(rest))
+    return [_push(rows) for rows in by_push.values()]
+
+
+def _push(rows: list[tuple[object, ...]]) -> PushSummary:
+    """One push from its rows, one for each outcome."""
+    began_at, ended_at, operation = rows[0][:3]
+    assert isinstance(began_at, datetime)  # noqa: S101
+    assert isinstance(ended_at, datetime)  # noqa: S101
+    hours = {str(row[3]): int(str(row[4])) for row in rows}
+    accepted = next((row for row in rows if row[3] == ACCEPTED), None)
+    said = [f"{hours[str(row[3])]:,} {str(row[3]).replace('_', ' ')}: {row[8]}" for row in rows if row[8]]
+    if set(hours) == {ACCEPTED}:
+        outcome = "accepted"
+    elif BEGUN in hours:
+        outcome = "under_way"
+    else:
+        outcome = "partly" if accepted else "failed"
+    return PushSummary(
+        began_at=iso(utc(began_at)),
+        ended_at=iso(utc(ended_at)),
+        operation=str(operation),
+        outcome=outcome,  # type: ignore[arg-type]
+        hours=sum(hours.values()),
+        hours_accepted=hours.get(ACCEPTED, 0),
+        lines=int(str(accepted[5] or 0)) if accepted else 0,
+        bytes=int(str(accepted[6] or 0)) if accepted else 0,
+        cost=decimal_text(Decimal(str(accepted[7] or 0))) if accepted else "0",
+        detail="; ".join(said),
+    )
+
+
+def newest_lines(warehouse: Warehouse, window: Window) -> list[NewLine]:
+    """The newest lines of the window."""
+    return [_line(line) for line in warehouse.lines(window, newest=LINES)]
+
+
+def _line(line: Line) -> NewLine:
+    def tag(*names: str) -> str:
+        return next(
+            (line.values[f"resource/tag:{name}"] for name in names if f"resource/tag:{name}" in line.values), ""
+        )
+
+    return NewLine(
+        hour=line.values[HOUR_COLUMN],
+        provider=line.values.get("lineitem/cloud_provider", ""),
+        model=tag("model"),
+        owner=tag("team_alias", "team_id"),
+        user=tag("user_email", "user_id"),
+        tokens=int(line.values.get(AMOUNT_COLUMN, "0")),
+        cost=line.values[COST_COLUMN],
+        resource_id=line.values["resource/id"],
+    )
