@@ -50,7 +50,7 @@ def main() -> None:
 
 
 for command in (
-    cli_delivery.dry_run, cli_delivery.push, cli_service.run, cli_service.serve, cli_audit.status, cli_audit.verify,
-    cli_audit.validate, cli_audit.reconcile, cli_audit.check, cli_tools.sample, cli_tools.sandbox,
+    cli_delivery.dry_run, cli_delivery.push, cli_service.load, cli_service.run, cli_service.serve, cli_audit.status,
+    cli_audit.verify, cli_audit.validate, cli_audit.reconcile, cli_audit.check, cli_tools.sample, cli_tools.sandbox,
 ):  # fmt: skip
     main.add_command(command)

@@ -51,6 +51,34 @@ def run(
 
 @click.command()
 @target_options
+@click.option(
+    "--step", default="month", show_default=True, type=click.Choice(("day", "month")),
+    help="How much of the history one run of dbt takes, which bounds its memory.",
+)  # fmt: skip
+def load(target: str | None, profiles_dir: str | None, lock_timeout: str, step: str) -> None:
+    r"""Take a long history for the first time, in steps; sends nothing.
+
+    Each step is a run of dbt of its own, from the oldest spend log on. Stopped or failed, the same command goes on
+    where it was. When all is summed it is one plain run of dbt.
+    """
+    from loader import first_load, report
+    from loader.service.tick import Job
+    from loader.settings import read_target
+    from loader.stopping import StopSignal
+
+    job = Job(
+        read_target(profiles_dir, target),
+        report.say,
+        target,
+        profiles_dir,
+        lock_timeout=cli_options.seconds(lock_timeout),
+    )
+    with StopSignal() as stop:
+        first_load.load(job, step, stop, cli_options.now(), report.say)
+
+
+@click.command()
+@target_options
 @since_option
 @click.option(
     "--host", default="127.0.0.1", show_default=True,

@@ -16,7 +16,8 @@ from loader.settings import Stream, Target
 from loader.warehouse import BATCH_ROWS, NOT_BUILT, EncodedLine, Warehouse, first_line, not_built, quoted
 from loader.windows import Window
 
-# DuckDB would keep blocks of the file up to 80 % of the machine's memory, and buffers for each of its cores.
+# DuckDB would keep blocks of the file up to 80 % of the machine's memory, and buffers for each of its cores. A push
+# reads tables only; whoever reads spend logs as well needs more.
 MEMORY_LIMIT = "128MB"
 THREADS = 2
 
@@ -32,8 +33,6 @@ class DuckDBWarehouse(Warehouse):
         self._reader, self._writer = connection, connection.cursor()
         self._is_reading = False
         self._reader.execute("set TimeZone = 'UTC'")
-        self._reader.execute(f"set memory_limit = '{MEMORY_LIMIT}'")
-        self._reader.execute(f"set threads = {THREADS}")
         self._reader.execute("begin transaction")
 
     def rows(self, statement: str, parameters: Sequence[Any] = ()) -> Iterator[tuple[Any, ...]]:
@@ -105,6 +104,8 @@ def open_to_push(
     """See `warehouse.open_for_push`. The file's own lock lets nobody else in, whatever the stream."""
     connection = _connect(target, False, max(lock_timeout, wait), say)
     try:
+        connection.execute(f"set memory_limit = '{MEMORY_LIMIT}'")
+        connection.execute(f"set threads = {THREADS}")
         yield DuckDBWarehouse(target, connection)
     finally:
         connection.close()

@@ -24,10 +24,15 @@ SECRETS = ("CLOUDZERO_API_KEY", "LOADER_MASTER_KEY")
 # How it is asked to end, and how many seconds it has: on Ctrl-C dbt cancels its queries.
 ENDS = ((signal.SIGINT, 10.0), (signal.SIGTERM, 5.0), (signal.SIGKILL, 60.0))
 TAIL_BYTES = 1_000_000
+NO_VARIABLES: Mapping[str, str] = {}
 
 
 def build_models(
-    target: str | None, profiles_dir: str | None, stop: StopSignal, environ: Mapping[str, str] = os.environ
+    target: str | None,
+    profiles_dir: str | None,
+    stop: StopSignal,
+    environ: Mapping[str, str] = os.environ,
+    variables: Mapping[str, str] = NO_VARIABLES,
 ) -> None:
     """Run `dbt build` for the models and seeds, without tests, in this folder.
 
@@ -36,6 +41,7 @@ def build_models(
         profiles_dir: --profiles-dir, if any.
         stop: ends dbt, and all that it has started.
         environ: what dbt sees, but for our secrets.
+        variables: dbt vars for this run.
 
     Raises:
         ConfigurationError: there is no dbt or no project, or it failed: with its last error.
@@ -49,6 +55,7 @@ def build_models(
     command = [_program(environ), "--quiet", "--no-use-colors", "--log-format", "json", *BUILD]
     command += ["--target", target] if target else []
     command += ["--profiles-dir", profiles_dir] if profiles_dir else []
+    command += ["--vars", json.dumps(dict(variables))] if variables else []
     seen = {name: value for name, value in environ.items() if name not in SECRETS}
     with tempfile.TemporaryFile() as output:
         code = _run(command, seen, output, stop)

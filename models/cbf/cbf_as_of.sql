@@ -3,6 +3,7 @@
 {{ config(materialized='table') }}
 
 {%- set began = dbt.cast(sql_text(run_started_at.strftime('%Y-%m-%d %H:%M:%S')), 'timestamp') %}
+{%- set summed_until = 'least(' ~ load_until() ~ ', ' ~ began ~ ')' if load_until() else began %}
 
 with
 
@@ -13,12 +14,7 @@ summed_hours as (
 ),
 
 final as (
-    select
-        {%- if load_until() %}
-        least({{ load_until() }}, {{ began }}) as built_at
-        {%- else %}
-        {{ began }} as built_at
-        {%- endif %}
+    select {{ summed_until }} as built_at
     where not exists (select 1 from summed_hours)
 )
 

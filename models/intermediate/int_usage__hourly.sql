@@ -163,8 +163,8 @@ replaceable_hours as (
 source_hours as (
     {%- if changed %}
     select
-        usage_hour,
-        source_checksum
+        listed.usage_hour,
+        listed.source_checksum
     from
         (
             values

@@ -338,7 +338,7 @@ def test_without_the_extra_serve_says_what_to_install_and_run_works(tmp_path: Pa
         "import sys; sys.modules.update(dict.fromkeys(('fastapi', 'uvicorn', 'apscheduler', 'prometheus_client')));"
     )
     for command, words in (
-        ("main(['serve'])", "(fastapi): pip install '.[serve]'"),
+        ("main(['serve'])", "(uvicorn): pip install '.[serve]'"),
         ("main(['run'])", "is no dbt project"),
     ):
         found = subprocess.run(
