@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import threading
+from collections.abc import Callable
 from types import FrameType, TracebackType
 from typing import Any
 
@@ -13,7 +14,12 @@ SIGNALS = (signal.SIGTERM, signal.SIGINT)
 class StopSignal:
     """A flag that a signal sets, and a sleep that it ends. As a context it takes the signals; else only `set` does."""
 
-    def __init__(self) -> None:
+    def __init__(self, at_once: Callable[[], None] | None = None) -> None:
+        """With `at_once`, a second signal calls that instead of raising KeyboardInterrupt.
+
+        An exception that a signal raises comes up in whatever code is running, and some of it drops exceptions.
+        """
+        self._at_once = at_once
         self.number: int = 0
         self._event = threading.Event()
         self._before: dict[int, Any] = {}
@@ -51,5 +57,7 @@ class StopSignal:
 
     def _handle(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002
         if self.is_set:
-            raise KeyboardInterrupt
+            if not self._at_once:
+                raise KeyboardInterrupt
+            self._at_once()
         self.set(number)

@@ -6,7 +6,7 @@ import logging
 import os
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import datetime, timezone
 
@@ -54,7 +54,13 @@ def run_service(settings: ServiceSettings, job: Job) -> None:
     def say(message: str) -> None:
         job.say(f"{iso(datetime.now(timezone.utc))} {message}")
 
-    with StopSignal() as stop:
+    def end_at_once() -> None:
+        with suppress(RuntimeError):  # it came in the middle of another line
+            say(f"Ended at once by a second signal ({stop.name}).")
+        # Threads would be waited for.
+        os._exit(128 + stop.number)
+
+    with StopSignal(end_at_once) as stop:
         service = make_service(settings, replace(job, say=say), stop)
         listener = _listen(settings.host, settings.port)
         logging.getLogger("uvicorn").setLevel(logging.ERROR)
@@ -66,15 +72,10 @@ def run_service(settings: ServiceSettings, job: Job) -> None:
         for warning in settings.warnings:
             say(f"Warning: {warning}")
         say(f"Listening on {_url(listener)}, a run every {minutes(settings.interval)} minutes. Ctrl-C ends it.")
-        try:
-            schedule.start()
-            Server(config, stop).run(sockets=[listener])
-            stop.set()
-            schedule.shutdown(wait=True)
-        except KeyboardInterrupt:
-            say(f"Ended at once by a second signal ({stop.name}).")
-            # Threads would be waited for.
-            os._exit(128 + stop.number)
+        schedule.start()
+        Server(config, stop).run(sockets=[listener])
+        stop.set()
+        schedule.shutdown(wait=True)
         say(f"Ended by {stop.name}.")
 
 
