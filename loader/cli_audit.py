@@ -90,14 +90,14 @@ def verify(
     month: str, repair: bool, allow_shrink: bool, since: str | None,
     give_up_after: str, settle_for: str, wait: str, style: str,
 ) -> None:  # fmt: skip
-    r"""Read a month back from CloudZero and compare it, hour by hour, with the view and with the push log.
+    """Read a month back from CloudZero and compare it, hour by hour, with the view and with the push log.
 
     Ends with exit code 6 when an hour differs and was not repaired. Needs a key with the scope to read billing drops.
 
     \b
     loader verify --month 2024-01
     loader verify --month 2024-01 --repair
-    """
+    """  # noqa: D301 (Click: lines as they stand)
     from loader.errors import GuardError
     from loader.settings import read_credentials
 

@@ -42,7 +42,7 @@ def dry_run(
     window: str | None, start: str | None, end: str | None, since: str | None,
     limit: int, style: str,
 ) -> None:  # fmt: skip
-    r"""Show lines as a push would send them, and send nothing.
+    """Show lines as a push would send them, and send nothing.
 
     Without a window, of all hours. JSON has the shape of LiteLLM's own dry run; its summary is over the whole window
     and not only over the lines shown. csv and ndjson are the lines alone.
@@ -50,7 +50,7 @@ def dry_run(
     \b
     loader dry-run --limit 10
     loader dry-run --window yesterday --limit 100000 --format csv > yesterday.csv
-    """
+    """  # noqa: D301 (Click: lines as they stand)
     from loader import guards, report
 
     asked = cli_options.asked_for(window, start, end, since, required=False)
@@ -107,7 +107,7 @@ def push(
     operation: str, limit: int | None, include_incomplete: bool, allow_shrink: bool, allow_full_month: bool,
     max_body_mb: float, give_up_after: str, settle_for: str, wait: str, style: str,
 ) -> None:  # fmt: skip
-    r"""Send the whole hours of a window, one body at a time, and write each into the push log.
+    """Send the whole hours of a window, one body at a time, and write each into the push log.
 
     Needs CLOUDZERO_API_KEY, or CLOUDZERO_API_KEY_FILE which names a file with it, and CLOUDZERO_CONNECTION_ID;
     CLOUDZERO_API_URL for another place than CloudZero. `pending` is what a schedule sends: run twice, it sends nothing
@@ -116,7 +116,7 @@ def push(
     \b
     loader push --window pending
     loader push --start 2024-01-15T00:00:00Z --end 2024-01-15T23:59:59Z
-    """
+    """  # noqa: D301 (Click: lines as they stand)
     from loader.plan import Selection
     from loader.settings import read_credentials
 

@@ -19,7 +19,7 @@ def run(
     target: str | None, profiles_dir: str | None, lock_timeout: str, since: str | None, give_up_after: str,
     settle_for: str, style: str,
 ) -> None:  # fmt: skip
-    r"""Run dbt, then send what is pending: one command for cron.
+    """Run dbt, then send what is pending: one command for cron.
 
     dbt runs as a process of its own, in this folder, with models and seeds and without tests; the first time it makes
     all that is not there. Then as `loader push --window pending`, with the same exit codes; 3 when dbt fails, 6
@@ -27,7 +27,7 @@ def run(
 
     \b
     10 * * * *  cd /opt/litellm-cbf && .venv/bin/loader run
-    """
+    """  # noqa: D301 (Click: lines as they stand)
     from loader import report
     from loader.cli_delivery import report_push
     from loader.plan import Plan
@@ -56,7 +56,7 @@ def run(
     help="How much of the history one run of dbt takes, which bounds its memory.",
 )  # fmt: skip
 def load(target: str | None, profiles_dir: str | None, lock_timeout: str, step: str) -> None:
-    r"""Take a long history for the first time, in steps; sends nothing.
+    """Take a long history for the first time, in steps; sends nothing.
 
     Each step is a run of dbt of its own, from the oldest spend log on. Stopped or failed, the same command goes on
     where it was. When all is summed it is one plain run of dbt.
@@ -88,7 +88,7 @@ def load(target: str | None, profiles_dir: str | None, lock_timeout: str, step: 
 def serve(
     target: str | None, profiles_dir: str | None, lock_timeout: str, since: str | None, host: str, port: int
 ) -> None:
-    r"""Run dbt and send what is pending, again and again; with a page, LiteLLM's endpoints, and metrics.
+    """Run dbt and send what is pending, again and again; with a page, LiteLLM's endpoints, and metrics.
 
     At once, and then every CLOUDZERO_EXPORT_INTERVAL_MINUTES (default 60). Needs `pip install '.[serve]'`. With
     LOADER_MASTER_KEY, or LOADER_MASTER_KEY_FILE which names a file with it, requests need `Authorization: Bearer …`;
@@ -97,7 +97,7 @@ def serve(
 
     \b
     loader serve --port 4100
-    """
+    """  # noqa: D301 (Click: lines as they stand)
     from loader import report
     from loader.errors import ConfigurationError
     from loader.service.settings import read_service_settings

@@ -1,0 +1,214 @@
+"""The hourly run on 30 days of spend logs against the same run on their last day, on DuckDB and PostgreSQL.
+
+Both hold the same rows of the last day. In each round both get the same few new spend logs of the last hour, and
+`dbt run` and `loader push` are timed on the one, then on the other, in turn.
+"""
+
+from __future__ import annotations
+
+import os
+import statistics
+import threading
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+
+import duckdb
+
+from bench import reading
+from bench.measure import BIN, Run, measured, run, told
+from loader.sample import SamplePlan, write_sample
+from tests.litellm.database import Database, Server
+
+ROWS = int(os.environ.get("BENCH_HISTORY_ROWS", "10000000"))
+DAYS = 30
+ROUNDS, WARM_UP = 5, 2
+WANTED = 1.3
+NAMES = {"30 days": 30, "one day": 1}
+TABLE = '"LiteLLM_SpendLogs"'
+
+
+@dataclass(frozen=True)
+class Logs:
+    """Spend logs in Parquet: files of all days and of the last one, both without the new rows of each round.
+
+    `last_hour` is the newest hour (UTC), which ended before the sample was made.
+    """
+
+    last_hour: datetime
+    all_days: Sequence[Path]
+    last_day: Sequence[Path]
+    rounds: Sequence[Path]
+
+
+def make_logs(folder: Path, now: datetime) -> Logs:
+    """Write the sample and cut the last hour's rows into the rounds."""
+    report = write_sample(SamplePlan(rows=ROWS, days=DAYS, until=now, format="parquet"), folder / "sample")
+    hour = now.replace(minute=0, second=0, microsecond=0) - timedelta(hours=1)
+    begin, count = hour - timedelta(hours=23), ROUNDS + WARM_UP
+    database = duckdb.connect()
+    database.execute("set TimeZone = 'UTC'")
+
+    def cut(name: str, files: Sequence[Path], condition: str) -> Path:
+        path = folder / name
+        path.parent.mkdir(exist_ok=True)
+        listed = [str(each) for each in files]
+        rows = database.from_parquet(listed).filter(condition)
+        rows.write_parquet(str(path))
+        return path
+
+    newest = sorted(report.files)[-2:]
+    older, first, last = (
+        sorted(report.files)[:-2],
+        f"timestamp '{begin:%Y-%m-%d %H:%M}'",
+        f"timestamp '{hour:%Y-%m-%d %H:%M}'",
+    )
+    return Logs(
+        hour,
+        [*older, *(cut(f"all/{each.name}", [each], f'"startTime" < {last}') for each in newest)],
+        [cut(f"day/{each.name}", [each], f'"startTime" >= {first} and "startTime" < {last}') for each in newest],
+        [
+            cut(f"rounds/{each}.parquet", newest, f'"startTime" >= {last} and hash(request_id) % {count} = {each}')
+            for each in range(count)
+        ],
+    )
+
+
+class History(ABC):
+    """A source with its target, and the means to add to the source."""
+
+    def __init__(self, name: str, folder: Path, environment: Mapping[str, str]) -> None:
+        self.name = name
+        self.environment = dict(environment) | {
+            "CLOUDZERO_CONNECTION_ID": f"bench-{folder.name}",
+            "DBT_TARGET_PATH": str(folder / "target"),
+            "DBT_LOG_PATH": str(folder / "log"),
+        }
+
+    @abstractmethod
+    def add(self, files: Sequence[Path]) -> None:
+        """Add spend logs to the source."""
+
+
+class Files(History):
+    """Parquet files and a DuckDB file."""
+
+    def __init__(self, name: str, folder: Path, environment: Mapping[str, str]) -> None:
+        super().__init__(name, folder, environment)
+        self._logs = folder / "logs"
+        self._logs.mkdir(parents=True)
+        self.environment |= {
+            "DBT_TARGET": "dev",
+            "LOADER_DUCKDB_PATH": str(folder / "spend.duckdb"),
+            "LITELLM_SPEND_LOGS": f"{self._logs}/*",
+        }
+
+    def add(self, files: Sequence[Path]) -> None:
+        """See `History.add`."""
+        for each in files:
+            (self._logs / f"{each.parent.name}-{each.name}").symlink_to(each)
+
+
+class Table(History):
+    """LiteLLM's table with its own indexes, in a database made by its migrations."""
+
+    def __init__(self, name: str, folder: Path, environment: Mapping[str, str], database: Database) -> None:
+        super().__init__(name, folder, environment)
+        database.migrate()
+        self._database = database
+        self.environment |= {"DBT_TARGET": "postgres", **database.environment}
+
+    def add(self, files: Sequence[Path]) -> None:
+        """See `History.add`."""
+        known = {
+            name
+            for (name,) in self._database.run(
+                "select column_name from information_schema.columns where table_name = %s", (TABLE.strip('"'),)
+            )
+        }
+        reader = duckdb.connect()
+        columns = [name for name in reader.from_parquet(str(files[0])).columns if name in known]
+        names = ", ".join(f'"{each}"' for each in columns)
+        connection = self._database.connect()
+        for each in files:
+            out, into = os.pipe()
+
+            def produce(file: Path = each, end: int = into) -> None:
+                query = f"select {names} from read_parquet('{file}')"  # noqa: S608
+                reader.execute(f"copy ({query}) to '/dev/fd/{end}' (format csv, header false)")
+                os.close(end)
+
+            thread = threading.Thread(target=produce)
+            thread.start()
+            with os.fdopen(out) as rows, connection.cursor() as cursor:
+                cursor.copy_expert(f"copy {TABLE} ({names}) from stdin with (format csv)", rows)
+            thread.join()
+            connection.commit()
+        connection.autocommit = True
+        connection.cursor().execute(f"vacuum analyze {TABLE}")
+        connection.close()
+
+
+def hourly(history: History, last_hour: datetime) -> tuple[Run, Run]:
+    """One hourly run: dbt, then the push of the last hour."""
+    # As long as the clock still calls it so; after that by its bounds.
+    window = ["--start", f"{last_hour:%Y-%m-%dT%H:%MZ}", "--end", f"{last_hour + timedelta(hours=1):%Y-%m-%dT%H:%MZ}"]
+    if datetime.now(timezone.utc) - last_hour < timedelta(hours=2):
+        window = ["--window", "last_hour"]
+    built = run([str(BIN / "dbt"), "--quiet", "run"], history.environment)
+    return built, run([str(BIN / "loader"), "push", *window], history.environment)
+
+
+def compare(engine: str, month: History, day: History, logs: Logs) -> float:
+    """Load both, then time the rounds in turn; the ratio of the medians."""
+    peaks = []
+    for history, files in ((day, logs.last_day), (month, logs.all_days)):
+        history.add(files)
+        load = [str(BIN / "loader"), "load", "--step", "day"]
+        peaks.append(measured(f"{engine}, {history.name}: loader load --step day", load, history.environment).peak_mb)
+    told(f"{engine}: peak memory of the first load", f"30 days {peaks[1] / peaks[0]:.2f} times one day")
+    seconds: dict[str, list[float]] = {month.name: [], day.name: []}
+    for number, file in enumerate(logs.rounds):
+        pair = (month, day) if number % 2 else (day, month)
+        for history in pair:
+            history.add([file])
+        for history in pair:
+            built, pushed = hourly(history, logs.last_hour)
+            if number >= WARM_UP:
+                seconds[history.name].append(built.seconds + pushed.seconds)
+                told(f"  {history.name}", f"dbt run {built.seconds:.2f} s, push {pushed.seconds:.2f} s")
+    long, short = (statistics.median(seconds[history.name]) for history in (month, day))
+    told(
+        f"{engine}: hourly run on {ROWS:,} rows against their last day",
+        f"{long:.2f} s / {short:.2f} s: {long / short:.2f} times, at most {WANTED} wanted",
+    )
+    return long / short
+
+
+def measure(engine: str, month: History, day: History, logs: Logs) -> None:
+    """All figures of one engine."""
+    compare(engine, month, day, logs)
+    reading.push_all(engine, month.environment)
+    reading.compare(engine, month.environment)
+
+
+def main(folder: Path, environment: Mapping[str, str]) -> None:
+    """Both engines, on the same rows; then a push of all lines, and how fast they are read."""
+    logs = make_logs(folder, datetime.now(timezone.utc))
+    print(f"{ROWS:,} spend logs of {DAYS} days; {ROUNDS} rounds after {WARM_UP} to warm up", flush=True)
+    engines = os.environ.get("BENCH_ENGINES", "duckdb postgres").split()
+    if "duckdb" in engines:
+        files = [Files(name, folder / f"duckdb-{days}", environment) for name, days in NAMES.items()]
+        measure("DuckDB", *files, logs)
+    if "postgres" in engines:
+        server = Server(folder / "pg")
+        try:
+            tables = [
+                Table(name, folder / f"postgres-{days}", environment, server.create(f"days_{days}"))
+                for name, days in NAMES.items()
+            ]
+            measure("PostgreSQL", *tables, logs)
+        finally:
+            server.stop()

@@ -1,0 +1,98 @@
+"""How fast a push reads and encodes its lines, against the fastest plain path of the same engine; and its memory.
+
+Run as `python -m bench.reading push|plain`, it reads all lines of the target and prints count, bytes and seconds.
+"""
+
+from __future__ import annotations
+
+import json
+import statistics
+import sys
+import time
+from collections.abc import Iterator, Mapping
+
+import orjson
+
+from bench.measure import BIN, measured, run, told
+from loader.plan import Plan, lines_of
+from loader.settings import Stream, Target, read_target
+from loader.warehouse import open_for_push, quoted
+
+ROUNDS = 5
+WANTED, WANTED_MB = 0.6, 250
+
+
+def as_pushed(target: Target) -> Iterator[bytes]:
+    """Each line as `loader push` reads and encodes it."""
+    with open_for_push(target, Stream("bench", "bench"), 0, 0, print) as warehouse:
+        hours = tuple(warehouse.hours())
+        for line in lines_of(warehouse, Plan(hours, (), hours[0].start)):
+            yield line.data
+
+
+def plain(target: Target) -> Iterator[bytes]:
+    """Each line by the fewest means: DuckDB's own JSON, or a bare cursor of PostgreSQL with orjson."""
+    relation = f"{quoted(target.schema)}.cbf_lines"
+    if target.type == "duckdb":
+        import duckdb
+
+        cursor = duckdb.connect(str(target.options["path"]), read_only=True)
+        cursor.execute(f"select to_json(line) from {relation} as line")  # noqa: S608
+        while rows := cursor.fetchmany(10_000):
+            for (document,) in rows:
+                yield document.encode()
+        return
+    import psycopg2
+
+    options = target.options
+    connection = psycopg2.connect(host=options["host"], user=options["user"], dbname=options["dbname"])
+    with connection.cursor() as columns:
+        columns.execute(f"select * from {relation} limit 0")  # noqa: S608
+        names = [column.name for column in columns.description or ()]
+    texts = ", ".join(f"cast({quoted(name)} as text)" for name in names)
+    with connection.cursor(name="plain") as lines:
+        lines.itersize = 10_000
+        lines.execute(f"select {texts} from {relation}")  # noqa: S608
+        for row in lines:
+            yield orjson.dumps(dict(zip(names, row, strict=True)))
+
+
+def compare(engine: str, environment: Mapping[str, str]) -> float:
+    """The ratio of the two rates, each the median of rounds that take turns, every one a process of its own."""
+    rates: dict[str, list[float]] = {"push": [], "plain": []}
+    size = 0
+    for number in range(ROUNDS):
+        for way in ("push", "plain") if number % 2 else ("plain", "push"):
+            found = json.loads(run([sys.executable, "-m", "bench.reading", way], environment).last_line)
+            rates[way].append(found["lines"] / found["seconds"])
+            if way == "push":
+                size = found["bytes"] / found["lines"]
+    ours, theirs = (statistics.median(rates[way]) for way in ("push", "plain"))
+    told(
+        f"{engine}: lines read and encoded, against the plain path",
+        f"{ours:,.0f}/s / {theirs:,.0f}/s: {ours / theirs:.2f} times, at least {WANTED} wanted",
+    )
+    told(f"{engine}: bytes of a line", f"{size:,.0f}")
+    return ours / theirs
+
+
+def push_all(engine: str, environment: Mapping[str, str]) -> float:
+    """Push all lines in one go; the peak memory of the loader in MB."""
+    push = [
+        str(BIN / "loader"), "push", "--start", "2000-01-01", "--end", "2100-01-01", "--allow-full-month",
+    ]  # fmt: skip
+    return measured(f"{engine}: loader push of all lines, at most {WANTED_MB} MB wanted", push, environment).peak_mb
+
+
+def main() -> None:
+    """One round, for the process that `compare` starts."""
+    read = {"push": as_pushed, "plain": plain}[sys.argv[1]]
+    began, count, size = time.perf_counter(), 0, 0
+    for data in read(read_target(None, None)):
+        count += 1
+        size += len(data)
+    print(json.dumps({"lines": count, "bytes": size, "seconds": time.perf_counter() - began}))
+
+
+if __name__ == "__main__":
+    main()
