@@ -187,7 +187,7 @@ def compare(engine: str, month: History, day: History, logs: Logs) -> float:
     return long / short
 
 
-def measure(engine: str, month: History, day: History, logs: Logs) -> None:
+def measure(engine: str, logs: Logs, month: History, day: History) -> None:
     """All figures of one engine."""
     compare(engine, month, day, logs)
     reading.push_all(engine, month.environment)
@@ -201,7 +201,7 @@ def main(folder: Path, environment: Mapping[str, str]) -> None:
     engines = os.environ.get("BENCH_ENGINES", "duckdb postgres").split()
     if "duckdb" in engines:
         files = [Files(name, folder / f"duckdb-{days}", environment) for name, days in NAMES.items()]
-        measure("DuckDB", *files, logs)
+        measure("DuckDB", logs, *files)
     if "postgres" in engines:
         server = Server(folder / "pg")
         try:
@@ -209,6 +209,6 @@ def main(folder: Path, environment: Mapping[str, str]) -> None:
                 Table(name, folder / f"postgres-{days}", environment, server.create(f"days_{days}"))
                 for name, days in NAMES.items()
             ]
-            measure("PostgreSQL", *tables, logs)
+            measure("PostgreSQL", logs, *tables)
         finally:
             server.stop()
