@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import sys
 from typing import TYPE_CHECKING
 
@@ -16,7 +15,6 @@ if TYPE_CHECKING:
     from loader.delivery import Patience
     from loader.drops import Drop
     from loader.verify import Difference
-    from loader.windows import Window
 
 table_or_json = click.option(
     "--format", "style", default="table", show_default=True, type=click.Choice(("table", "json"))
@@ -100,8 +98,9 @@ def verify(
     """  # noqa: D301 (Click: lines as they stand)
     from loader.errors import GuardError
     from loader.settings import read_credentials
+    from loader.windows import month_named
 
-    window, first = _month(month), cli_options.since_when(since)
+    window, first = month_named(month), cli_options.since_when(since)
     credentials = read_credentials()
     patience = cli_options.patience(give_up_after, settle_for)
     with cli_options.warehouse_to_push(target, profiles_dir, lock_timeout, wait, credentials.stream) as warehouse:
@@ -262,18 +261,6 @@ def check(target: str | None, profiles_dir: str | None, lock_timeout: str, style
     for result in results:
         if result.error is not None:
             raise result.error
-
-
-def _month(text: str) -> Window:
-    from datetime import datetime, timezone
-
-    from loader.errors import UsageError
-    from loader.windows import Window, next_month
-
-    if not re.fullmatch(r"\d{4}-(0[1-9]|1[0-2])", text) or text[:4] in ("0000", "9999"):
-        raise UsageError(f"--month {text!r} is no month: write 2024-01.")
-    start = datetime(int(text[:4]), int(text[5:]), 1, tzinfo=timezone.utc)
-    return Window(start, next_month(start))
 
 
 def _validated(client: AnyCost, drop: Drop, patience: Patience) -> list[str]:

@@ -5,6 +5,7 @@ Calendar words (today, last_month, …) follow CLOUDZERO_TIMEZONE; lines and dro
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone, tzinfo
@@ -65,6 +66,18 @@ def month_start(moment: datetime) -> datetime:
 def next_month(moment: datetime) -> datetime:
     """The first hour of the UTC month after."""
     return month_start(month_start(moment) + timedelta(days=32))
+
+
+def month_named(text: str) -> Window:
+    """The UTC month that `2024-01` names.
+
+    Raises:
+        UsageError: it names none.
+    """
+    if not re.fullmatch(r"\d{4}-(0[1-9]|1[0-2])", text) or text[:4] in ("0000", "9999"):
+        raise UsageError(f"--month {text!r} is no month: write 2024-01.")
+    start = datetime(int(text[:4]), int(text[5:]), 1, tzinfo=timezone.utc)
+    return Window(start, next_month(start))
 
 
 def by_name(name: str, now: datetime, zone: tzinfo) -> Window:

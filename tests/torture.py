@@ -45,8 +45,8 @@ def run_loader(environment: dict[str, str], arguments: list[str], output: str) -
     asked_for = loader.anycost._retry_after
     loader.delivery.FIRST_WAIT, loader.delivery.MAX_WAIT = 0.004, 0.03
     loader.anycost._retry_after = lambda value: (asked_for(value) or 0) * 0.01
-    defaults = loader.anycost.AnyCost.__init__.__defaults__
-    loader.anycost.AnyCost.__init__.__defaults__ = ((1.0, READ_TIMEOUT), *defaults[1:])
+    _, heard = loader.anycost.AnyCost.__init__.__defaults__ or ()
+    loader.anycost.AnyCost.__init__.__defaults__ = ((1.0, READ_TIMEOUT), heard)
     main(arguments, prog_name="loader")
 
 
