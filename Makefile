@@ -67,8 +67,8 @@ COMPILE := pip-compile --quiet --allow-unsafe --generate-hashes --no-emit-find-l
 	--no-emit-trusted-host --no-strip-extras
 
 lock: ## Resolve the lock files anew (needs pip-tools)
-	$(COMPILE) --extra=dev --extra=serve --output-file=requirements.lock pyproject.toml
-	$(COMPILE) --extra=serve --build-deps-for=wheel --constraint=requirements.lock --output-file=requirements-image.lock pyproject.toml
+	$(COMPILE) --extra=dev --extra=s3 --extra=serve --output-file=requirements.lock pyproject.toml
+	$(COMPILE) --extra=s3 --extra=serve --build-deps-for=wheel --constraint=requirements.lock --output-file=requirements-image.lock pyproject.toml
 	$(COMPILE) --extra=spark --constraint=requirements.lock --output-file=requirements-spark.lock pyproject.toml
 
 clean: ## Remove what dbt, the demo and the tests left; not spend.duckdb, which holds history
