@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -14,6 +13,7 @@ from typing import Any
 import duckdb
 import yaml
 
+from tests.forks import finished
 from tests.litellm.database import Database
 from tests.litellm.requests import Row, write
 
@@ -48,6 +48,7 @@ class Project:
         self.logs = self.folder / "spend_logs"
         self.logs.mkdir(exist_ok=True)
         self.duckdb_file = self.folder / "spend.duckdb"
+        self._runs = 0
 
     @property
     def target(self) -> str:
@@ -100,16 +101,11 @@ class Project:
             connection.execute(statement)
 
     def _run(self, program: str, *arguments: str, settings: Mapping[str, str] | None = None) -> Outcome:
-        done = subprocess.run(
-            [str(BIN / program), *arguments],
-            cwd=ROOT,
-            env=self.environment() | dict(settings or {}),
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=600,
-        )
-        return Outcome(done.returncode, done.stdout, done.stderr)
+        self._runs += 1
+        out, err = (self.folder / "output" / f"{self._runs}.{name}" for name in ("out", "err"))
+        out.parent.mkdir(exist_ok=True)
+        code = finished(program, arguments, self.environment() | dict(settings or {}), ROOT, out, err)
+        return Outcome(code, out.read_text(encoding="utf-8"), err.read_text(encoding="utf-8"))
 
 
 def put(project: Project, rows: list[Row]) -> None:

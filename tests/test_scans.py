@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
@@ -40,7 +41,13 @@ ONE_HOUR = f"""
 
 
 def counted(database: Database, table: str) -> dict[str, int]:
-    """How many rows of a table PostgreSQL has read in scans of the whole, inserted and deleted so far."""
+    """How many rows of a table PostgreSQL has read in scans of the whole, inserted and deleted so far.
+
+    A session tells its counts at its end at the latest, so that of the command before is waited for.
+    """
+    others = "select 1 from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()"
+    while database.run(f"{others} and backend_type = 'client backend'"):
+        time.sleep(0.05)
     names = ("seq_tup_read", "n_tup_ins", "n_tup_del")
     statement = f"select {', '.join(names)} from pg_stat_user_tables where relname = %s"
     return dict(zip(names, database.run(statement, (table,))[0], strict=True))

@@ -6,7 +6,6 @@ and what `Retry-After` asks for are shorter than in life, in proportion to the l
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import random
 import sys
@@ -22,6 +21,7 @@ from loader.sandbox_server import SandboxServer, serve_sandbox
 from loader.sandbox_trouble import KINDS
 from loader.windows import HOUR, iso
 from tests.anycost import KEY, credentials, held
+from tests.forks import CONTEXT
 from tests.project import ROOT
 from tests.warehouse import START, BuiltWarehouse, Usage
 
@@ -48,11 +48,6 @@ def run_loader(environment: dict[str, str], arguments: list[str], output: str) -
     _, heard = loader.anycost.AnyCost.__init__.__defaults__ or ()
     loader.anycost.AnyCost.__init__.__defaults__ = ((1.0, READ_TIMEOUT), heard)
     main(arguments, prog_name="loader")
-
-
-CONTEXT = multiprocessing.get_context("forkserver")
-CONTEXT.set_forkserver_preload(["loader.cli", "loader.anycost", "loader.push", "loader.status", "duckdb", "psycopg2", "yaml",
-                                "jinja2.sandbox", "loader.warehouse_duckdb", "loader.warehouse_postgres"])  # fmt: skip
 
 
 @dataclass
