@@ -1,10 +1,13 @@
-{# Adds the tag columns of custom dimensions to the contract of cbf_lines: YAML can list only columns whose names
-   are known beforehand. Runs as the model's pre-hook, where `model` is what the contract is checked
+{# Adds the tag columns of custom dimensions, and the stream where there are several, to the contract of cbf_lines: YAML can list
+   only columns that are always there. Runs as the model's pre-hook, where `model` is what the contract is checked
    against. #}
 {% macro declare_custom_dimensions() %}
     {%- for dimension in line_dimensions() if dimension.is_custom -%}
         {%- set name = 'resource/tag:' ~ dimension.tag -%}
         {%- do model['columns'].update({name: {'name': name, 'data_type': 'text', 'quote': true, 'constraints': []}}) -%}
     {%- endfor -%}
+    {%- if line_streams() -%}
+        {%- do model['columns'].update({'stream': {'name': 'stream', 'data_type': 'text', 'quote': false, 'constraints': []}}) -%}
+    {%- endif -%}
     {{- declare_types() -}}
 {% endmacro %}

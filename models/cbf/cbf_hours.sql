@@ -1,4 +1,4 @@
--- One row per summed UTC hour. Two hours with the same fingerprint hold the same lines, on every engine.
+-- One row per summed UTC hour, and per stream where there are several. Two hours with the same fingerprint hold the same lines, on every engine.
 -- Kept as a table so that whoever looks for what has changed need not hash all history; built anew for the hours
 -- that were summed since, or for all when the definition of the lines has changed.
 {{ config(
@@ -7,7 +7,7 @@
     unique_key='usage_hour',
     partition_by=day_partition(),
     on_schema_change='append_new_columns',
-    indexes=[{'columns': ['usage_hour'], 'unique': true}, {'columns': ['summed_at']}],
+    indexes=[{'columns': ['usage_hour', 'stream'], 'unique': true}, {'columns': ['summed_at']}],
 ) }}
 
 {%- set definition = lines_definition() %}
@@ -44,6 +44,7 @@ changed_hours as (
 hashed as (
     select
         {{ cbf_column('time/usage_start') }} as usage_hour,
+        {{ stream_of_line() }} as stream,
         {{ cbf_column('cost/cost') }} as cost_usd,
         {{ cbf_column('usage/amount') }} as total_tokens,
         {{ dbt.hash(line_text()) }} as line_hash
@@ -53,17 +54,19 @@ hashed as (
 summarized as (
     select
         usage_hour,
+        stream,
         count(*) as line_count,
         sum(cost_usd) as cost_usd,
         sum(total_tokens) as total_tokens,
         {{ dbt.hash(ordered_concatenation('line_hash')) }} as fingerprint
     from hashed
-    group by usage_hour
+    group by usage_hour, stream
 ),
 
 final as (
     select
         changed_hours.usage_hour,
+        coalesce(summarized.stream, '') as stream,
         cast(coalesce(summarized.line_count, 0) as {{ dbt.type_bigint() }}) as line_count,
         cast(coalesce(summarized.cost_usd, 0) as {{ usd_type() }}) as cost_usd,
         cast(coalesce(summarized.total_tokens, 0) as {{ dbt.type_bigint() }}) as total_tokens,

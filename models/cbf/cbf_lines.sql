@@ -39,6 +39,10 @@ final as (
         cast('cross-region' as {{ dbt.type_string() }}) as {{ cbf_column('resource/region') }},
         cast('llm-usage' as {{ dbt.type_string() }}) as {{ cbf_column('resource/usage_family') }},
         {{ resource_tag_columns() }}
+        {%- if line_streams() %},
+        -- Not sent: it says where the line is sent to.
+        {{ line_stream('team_id', 'provider', czrn('provider', 'owner_part', 'local_id')) }} as stream
+        {%- endif %}
     from identified
 )
 
