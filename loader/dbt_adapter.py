@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import sys
 from argparse import Namespace
 from collections.abc import Iterator
 from importlib.util import find_spec
@@ -13,6 +14,7 @@ from loader.errors import ConfigurationError
 from loader.settings import Target
 
 _SECRET_NAME = re.compile(r"pass|secret|token|key|credential", re.IGNORECASE)
+_HEADING = re.compile(r"[A-Z][a-z]+ Error")
 
 
 def require_adapter(target: Target) -> None:
@@ -31,9 +33,11 @@ def require_adapter(target: Target) -> None:
 
 
 def said(error: Exception, target: Target) -> str:
-    """The first line of what dbt or a driver says, without dbt's heading, a point at its end, or a secret."""
+    """The first line of what dbt or a driver says, without dbt's headings, a point at its end, or a secret."""
     text = str(getattr(error, "msg", "") or error)
     lines = [line.strip() for line in text.splitlines() if line.strip()]
+    while len(lines) > 1 and _HEADING.fullmatch(lines[0]):
+        lines.pop(0)
     line = lines[0].rstrip(". ")[:500] if lines else type(error).__name__
     for secret in sorted(_secrets(target.options), key=len, reverse=True):
         line = line.replace(secret, "***")
@@ -70,9 +74,20 @@ def make_adapter(target: Target) -> Any:
         set_from_args(given, None)
         config = RuntimeConfig.from_args(given)
         make: Any = FACTORY.get_adapter_class_by_name(target.type)
-        return make(config, get_mp_context())
+        adapter = make(config, get_mp_context())
     except Exception as error:
         raise ConfigurationError(f"dbt does not take target {target.name!r}: {said(error, target)}.") from error
+    _quieten_pyspark()
+    return adapter
+
+
+def _quieten_pyspark() -> None:
+    """PySpark writes Java's whole trace of each refused statement to stderr, besides raising what it says."""
+    if "pyspark" in sys.modules:
+        from pyspark.logger import PySparkLogger
+
+        for name in ("SQLQueryContextLogger", "DataFrameQueryContextLogger"):
+            PySparkLogger.getLogger(name).disabled = True
 
 
 def _secrets(options: Any, inside: bool = False) -> Iterator[str]:

@@ -17,7 +17,7 @@ from loader.cli import main
 from loader.sandbox import AnyCostSandbox
 from loader.sandbox_server import SandboxServer, serve_sandbox
 from loader.windows import HOUR, iso
-from tests.anycost import CONNECTION, KEY, credentials, held, read_back
+from tests.anycost import KEY, credentials, held, read_back
 from tests.litellm.requests import Row, spend_log, write
 from tests.project import Project
 from tests.spark.project import SparkProject
@@ -102,3 +102,16 @@ def test_spark_sends_what_duckdb_sends(on_spark: SparkProject, tmp_path: Path, a
     assert stream["oldest_pending"] is None
     assert loader(on_spark, "verify", "--month", "2026-11", "--settle-for", "0s").exit_code == 0
     assert "equal" in loader(on_spark, "reconcile", *WINDOW).stdout
+
+
+def test_views_that_are_not_there_are_one_line(project: SparkProject, tmp_path: Path) -> None:
+    """As a process of its own: Java and PySpark write past Python's streams."""
+    project.warehouse = tmp_path / "no-blanks"
+    outcome = project.loader("dry-run")
+    assert (outcome.code, outcome.out) == (3, "")
+    last = outcome.err.strip().splitlines()[-1]
+    assert last.startswith("Error: The loader could not read schema")
+    assert "TABLE_OR_VIEW_NOT_FOUND" in last
+    assert "dbt build" in last
+    assert "Traceback" not in outcome.err
+    assert "\tat org.apache" not in outcome.err.replace("\\t", "\t")
