@@ -347,3 +347,13 @@ def test_a_lock_that_cannot_be_made_says_where(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "file"))
     with pytest.raises(ConfigurationError, match="set XDG_STATE_HOME"), host_lock("name", "s", 0, print):
         pass
+
+
+def test_nothing_is_opened_before_the_first_statement(built: BuiltWarehouse, generic: Callable[[], None]) -> None:
+    """`loader run` holds the lock while dbt runs, which on Spark could not open the list of tables beside it."""
+    generic()
+    built.project.duckdb_file.unlink()
+    with open_for_push(target(), Stream("s", "https://a"), 5, 0, print):
+        pass
+    assert not built.project.duckdb_file.exists()
+    loader("dry-run", code=3)
