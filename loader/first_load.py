@@ -90,7 +90,8 @@ def _built_at(job: Job) -> datetime | None:
 
 def _oldest_spend_log(job: Job) -> datetime | None:
     with open_warehouse(job.target, job.lock_timeout, job.say) as warehouse:
-        statement = f"select min(started_at) from {warehouse.relation('base_litellm__spend_logs')}"  # noqa: S608
+        oldest = warehouse.moment("min(started_at)")
+        statement = f"select {oldest} from {warehouse.relation('base_litellm__spend_logs')}"  # noqa: S608
         for (moment,) in warehouse.rows(statement):
             return utc(moment) if moment else None
     return None

@@ -74,7 +74,7 @@ class PushLog:
     def records(self, window: Window | None = None) -> dict[datetime, HourRecord]:
         """The hours of the window (all for None) that were ever tried, oldest first."""
         where, parameters = self._of_stream(window)
-        relation = self._warehouse.relation("push_log")
+        relation, hour = self._warehouse.relation("push_log"), self._warehouse.moment("newest.usage_hour")
         statement = f"""
             with events as (select * from {relation} {where}),
             newest as (
@@ -86,8 +86,8 @@ class PushLog:
                 group by usage_hour
             )
             select
-                newest.usage_hour, last_event.outcome, newest.accepted_sequence, accepted.fingerprint,
-                accepted.line_count, cast(accepted.cost_usd as varchar), accepted.byte_count
+                {hour}, last_event.outcome, newest.accepted_sequence, accepted.fingerprint,
+                accepted.line_count, cast(accepted.cost_usd as {self._warehouse.text_type}), accepted.byte_count
             from newest
             inner join events as last_event on newest.sequence = last_event.sequence
             left join events as accepted on newest.accepted_sequence = accepted.sequence
@@ -105,7 +105,7 @@ class PushLog:
         """The newest row of the stream; None when nothing was ever sent."""
         where, parameters = self._of_stream(None)
         statement = (
-            "select sequence, outcome, coalesce(detail, ''), recorded_at"  # noqa: S608
+            f"select sequence, outcome, coalesce(detail, ''), {self._warehouse.moment('recorded_at')}"  # noqa: S608
             f" from {self._warehouse.relation('push_log')} {where} order by sequence desc limit 1"
         )
         for sequence, outcome, detail, recorded_at in self._warehouse.rows(statement, parameters):

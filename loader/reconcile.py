@@ -49,13 +49,13 @@ def days(warehouse: Warehouse, window: Window, records: Mapping[datetime, HourRe
     """
     where, parameters = warehouse.between("happened_at", window)
     statement = (
-        "select amount_source, cast(happened_at as date), cast(sum(cost_usd) as varchar)"  # noqa: S608
+        f"select amount_source, cast(happened_at as date), cast(sum(cost_usd) as {warehouse.text_type})"  # noqa: S608
         f" from {warehouse.relation('reconciliation_amounts')} {where}"
         " group by amount_source, cast(happened_at as date)"
     )
     found: dict[date, dict[str, Decimal]] = defaultdict(dict)
     for source, day, cost in warehouse.rows(statement, parameters):
-        found[day if not isinstance(day, datetime) else utc(day).date()][source] = Decimal(cost)
+        found[utc(day).date() if isinstance(day, datetime | str) else day][source] = Decimal(cost)
     if records is not None:
         for entry in accepted_entries(records):
             if window.start <= entry.hour < window.end:

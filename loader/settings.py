@@ -48,12 +48,18 @@ class Secret:
 
 @dataclass(frozen=True)
 class Target:
-    """One output of a dbt profile, its `env_var()` calls answered. `options` can hold a password: never shown."""
+    """One output of a dbt profile, its `env_var()` calls answered. `options` can hold a password: never shown.
+
+    `profile` is its profile's name, and `profiles_dir` and `project_dir` are where it was found.
+    """
 
     name: str
     type: str
     schema: str
     options: Mapping[str, Any] = field(repr=False)
+    profile: str = DEFAULT_PROFILE
+    profiles_dir: Path = Path()
+    project_dir: Path = Path()
 
 
 @dataclass(frozen=True, order=True)
@@ -211,7 +217,7 @@ def read_target(
     options = {key: _render(value, environ, path) for key, value in output.items()}
     if not options.get("type") or not options.get("schema"):
         raise ConfigurationError(f"{path}: target {name!r} needs a type and a schema.")
-    return Target(name, str(options["type"]), str(options["schema"]), options)
+    return Target(name, str(options["type"]), str(options["schema"]), options, profile_name, path.parent, project_dir)
 
 
 def _profiles_path(profiles_dir: str | None, project_dir: Path) -> Path:

@@ -1,6 +1,7 @@
 """Opens the dbt target, reads `cbf_lines` and `cbf_hours`, and appends to `push_log`.
 
-What an engine needs stands in `warehouse_duckdb` and `warehouse_postgres`; nothing else knows one.
+What an engine needs stands in `warehouse_duckdb` and `warehouse_postgres`; `warehouse_dbt` reads every other one
+through its dbt adapter.
 
 All values come as the text that is sent: money keeps each digit that the decimal had and never gets an exponent,
 because no float and no Decimal's own notation is ever in between.
@@ -15,12 +16,13 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from decimal import Decimal
 from importlib import import_module
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
 import orjson
 
 from loader.errors import ConfigurationError
 from loader.settings import Stream, Target
+from loader.sql_values import parsed
 from loader.windows import HOUR, Window, iso
 
 BATCH_ROWS = 2_000
@@ -75,23 +77,11 @@ class Line:
         return orjson.dumps(self.values)
 
 
-class EncodedLine(NamedTuple):
-    """A line whose bytes the engine has made, which is faster than making them here."""
-
-    hour: datetime
-    cost_text: str
-    data: bytes
-
-    @property
-    def cost(self) -> Decimal:
-        """USD."""
-        return Decimal(self.cost_text)
-
-
 class Warehouse(ABC):
     """A look at the views, all of it as of one moment; and, when it was opened for a push, a pen for the push log."""
 
     placeholder = "%s"
+    text_type = "varchar"
 
     def __init__(self, target: Target) -> None:
         self.target = target
@@ -125,9 +115,21 @@ class Warehouse(ABC):
         """The quoted name of one of our models."""
         return f"{quoted(self.target.schema)}.{quoted(name)}"
 
+    def quoted(self, name: str) -> str:
+        """An SQL identifier, as this engine quotes it."""
+        return quoted(name)
+
+    def moment(self, expression: str) -> str:
+        """SQL that selects a timestamp so that `utc` can read it."""
+        return expression
+
+    def text_of(self, column: str) -> str:
+        """SQL that selects a column of cbf_lines: money and amounts as text, the hour as `moment`."""
+        return as_text(column)
+
     def built_at(self) -> datetime:
         """When the run of dbt began that last summed usage (UTC). Hours that ended before it are complete."""
-        for (moment,) in self.rows(f"select built_at from {self.relation('cbf_as_of')}"):  # noqa: S608
+        for (moment,) in self.rows(f"select {self.moment('built_at')} from {self.relation('cbf_as_of')}"):  # noqa: S608
             return utc(moment)
         raise ConfigurationError(f"{self.target.schema}.cbf_as_of is empty: {NOT_BUILT}.")
 
@@ -135,8 +137,8 @@ class Warehouse(ABC):
         """The hours of the window that were ever summed, oldest first; all for None. One can be without lines."""
         where, parameters = self.between("usage_hour", window)
         statement = (
-            "select usage_hour, line_count, cast(cost_usd as varchar), total_tokens, fingerprint"  # noqa: S608
-            f" from {self.relation('cbf_hours')} {where} order by usage_hour"
+            f"select {self.moment('usage_hour')}, line_count, cast(cost_usd as {self.text_type}), total_tokens,"  # noqa: S608
+            f" fingerprint from {self.relation('cbf_hours')} {where} order by usage_hour"
         )
         return [
             Hour(utc(hour), int(count), Decimal(cost), int(tokens), fingerprint)
@@ -148,11 +150,11 @@ class Warehouse(ABC):
         if newest is not None:
             window = self._newest_hours(window, newest)
         names = self.column_names("cbf_lines")
-        hour, where_and_parameters = quoted(HOUR_COLUMN), self.between(quoted(HOUR_COLUMN), window)
-        where, parameters = where_and_parameters
-        order = f"order by {hour}{' desc' if newest is not None else ''}, {quoted('resource/id')}"
+        hour = self.quoted(HOUR_COLUMN)
+        where, parameters = self.between(hour, window)
+        order = f"order by {hour}{' desc' if newest is not None else ''}, {self.quoted('resource/id')}"
         limit = f" limit {int(newest)}" if newest is not None else ""
-        selected = ", ".join(_as_text(name) for name in names)
+        selected = ", ".join(map(self.text_of, names))
         statement = f"select {selected} from {self.relation('cbf_lines')} {where} {order}{limit}"  # noqa: S608
         hour_index = names.index(HOUR_COLUMN)
         stamp: tuple[Any, datetime, str] | None = None
@@ -170,34 +172,6 @@ class Warehouse(ABC):
         To put lines in order takes an engine longer than to make JSON of them, and memory for all of them.
         """
         return self.lines(window)
-
-    def _lines_as_json(self, window: Window | None) -> Iterator[EncodedLine]:
-        """`encoded_lines` for an engine whose to_json() quotes a text."""
-        hour, cost = quoted(HOUR_COLUMN), _as_text(COST_COLUMN)
-        members = ", ".join(self._member(name) for name in self.column_names("cbf_lines"))
-        where, parameters = self.between(hour, window)
-        statement = (
-            f"select {hour}, {cost}, '{{' || concat_ws(',', {members}) || '}}'"  # noqa: S608
-            f" from {self.relation('cbf_lines')} {where}"
-        )
-        last, moment = None, EPOCH
-        for start, cost_text, document in self.rows(statement, parameters):
-            if start != last:
-                last, moment = start, utc(start)
-            yield EncodedLine(moment, cost_text, document.encode())
-
-    def _member(self, name: str) -> str:
-        """A column as the member of a JSON object; null when it is absent or empty."""
-        key = orjson.dumps(name).decode().replace("'", "''") + ":"
-        if name == HOUR_COLUMN:
-            return f"'{key}' || {self.iso_text(quoted(name))}"
-        if name in (COST_COLUMN, AMOUNT_COLUMN):
-            return f"""'{key}"' || {_as_text(name)} || '"'"""
-        return f"'{key}' || cast(to_json(nullif({quoted(name)}, '')) as varchar)"
-
-    def iso_text(self, column: str) -> str:
-        """SQL for a timestamp in the form `"2024-01-15T14:00:00Z"`, quotes included."""
-        raise NotImplementedError
 
     def _newest_hours(self, window: Window | None, lines: int) -> Window | None:
         """The part of the window that holds its newest `lines`: the order needs the ids of these hours only."""
@@ -227,7 +201,7 @@ def open_warehouse(target: Target, lock_timeout: float, say: Callable[[str], Non
         say: where to tell that it waits.
 
     Raises:
-        ConfigurationError: no such database, it is down, or we have no reader for this engine.
+        ConfigurationError: no such database, it is down, or the adapter of this engine is not installed.
         LockedError: the DuckDB file stays locked.
     """
     with _engine(target).open_to_read(target, lock_timeout, say) as warehouse:
@@ -240,7 +214,8 @@ def open_for_push(
 ) -> Iterator[Warehouse]:
     """The target's views to read and its push log to write, while nobody else can push to the same stream.
 
-    The lock is the warehouse's own, so it holds over all processes and hosts, and ends with the process.
+    The lock is the warehouse's own, so it holds over all processes and hosts, and ends with the process; but for
+    `warehouse_dbt`, whose lock holds on one host.
 
     Args:
         target: the dbt target.
@@ -258,13 +233,8 @@ def open_for_push(
 
 
 def _engine(target: Target) -> Any:
-    """The module that knows the target's engine; imported only when it is used."""
-    if target.type not in ENGINES:
-        raise ConfigurationError(
-            f"The loader reads targets of type {' and '.join(ENGINES)}; target {target.name!r} is of type"
-            f" {target.type!r}."
-        )
-    return import_module(ENGINES[target.type])
+    """The module that knows the engine, else the one that asks dbt's adapter; imported only when it is used."""
+    return import_module(ENGINES.get(target.type, "loader.warehouse_dbt"))
 
 
 def quoted(name: str) -> str:
@@ -272,12 +242,19 @@ def quoted(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
 
 
-def utc(moment: datetime) -> datetime:
-    """A timestamp of the models, which are UTC without saying so, as aware UTC."""
+def utc(moment: datetime | str) -> datetime:
+    """A timestamp of the models, which are UTC without saying so, as aware UTC; also as an engine writes one as text.
+
+    Raises:
+        ValueError: the text is no timestamp.
+    """
+    if isinstance(moment, str):
+        moment = parsed(moment)
     return moment.replace(tzinfo=timezone.utc) if moment.tzinfo is None else moment.astimezone(timezone.utc)
 
 
-def _as_text(name: str) -> str:
+def as_text(name: str) -> str:
+    """SQL for a column of cbf_lines as text: money without trailing zeros."""
     column = quoted(name)
     if name == COST_COLUMN:
         return f"rtrim(rtrim(cast({column} as varchar), '0'), '.')"

@@ -13,7 +13,8 @@ import duckdb
 
 from loader.errors import ConfigurationError, LockedError
 from loader.settings import Stream, Target
-from loader.warehouse import BATCH_ROWS, NOT_BUILT, EncodedLine, Warehouse, first_line, not_built, quoted
+from loader.warehouse import BATCH_ROWS, NOT_BUILT, Warehouse, first_line, not_built, quoted
+from loader.warehouse_json import EncodedLine, encoded_lines
 from loader.windows import Window
 
 # DuckDB would keep blocks of the file up to 80 % of the machine's memory, and buffers for each of its cores. A push
@@ -67,11 +68,7 @@ class DuckDBWarehouse(Warehouse):
 
     def encoded_lines(self, window: Window | None = None) -> Iterator[EncodedLine]:
         """See `Warehouse.encoded_lines`."""
-        return self._lines_as_json(window)
-
-    def iso_text(self, column: str) -> str:
-        """See `Warehouse.iso_text`."""
-        return f"""'"' || strftime({column}, '%Y-%m-%dT%H:%M:%SZ') || '"'"""
+        return encoded_lines(self, window, _iso_text)
 
     def now(self) -> datetime:
         """See `Warehouse.now`. One machine, one clock."""
@@ -81,6 +78,11 @@ class DuckDBWarehouse(Warehouse):
         if isinstance(error, duckdb.CatalogException | duckdb.BinderException):
             return not_built(self.target, error)
         return ConfigurationError(f"DuckDB could not use {self.target.schema}: {first_line(error)}.")
+
+
+def _iso_text(column: str) -> str:
+    """SQL for a timestamp as JSON has it."""
+    return f"""'"' || strftime({column}, '%Y-%m-%dT%H:%M:%SZ') || '"'"""
 
 
 @contextmanager

@@ -15,7 +15,8 @@ from psycopg2.extras import execute_values
 
 from loader.errors import ConfigurationError, LockedError
 from loader.settings import Stream, Target
-from loader.warehouse import BATCH_ROWS, EncodedLine, Warehouse, first_line, not_built, quoted, utc
+from loader.warehouse import BATCH_ROWS, Warehouse, first_line, not_built, quoted, utc
+from loader.warehouse_json import EncodedLine, encoded_lines
 from loader.windows import Window
 
 KEEPALIVES = {"tcp_keepalives_idle": 30, "tcp_keepalives_interval": 10, "tcp_keepalives_count": 3}  # seconds, probes
@@ -67,11 +68,7 @@ class PostgresWarehouse(Warehouse):
 
     def encoded_lines(self, window: Window | None = None) -> Iterator[EncodedLine]:
         """See `Warehouse.encoded_lines`."""
-        return self._lines_as_json(window)
-
-    def iso_text(self, column: str) -> str:
-        """See `Warehouse.iso_text`."""
-        return f"""'"' || to_char({column}, 'YYYY-MM-DD"T"HH24:MI:SS"Z"') || '"'"""
+        return encoded_lines(self, window, _iso_text)
 
     def now(self) -> datetime:
         """See `Warehouse.now`: the server's clock."""
@@ -91,6 +88,11 @@ class PostgresWarehouse(Warehouse):
                 " cbf_lines, cbf_hours and cbf_as_of, and select and insert on push_log."
             )
         return ConfigurationError(f"PostgreSQL could not {verb} {schema}: {first_line(error)}.")
+
+
+def _iso_text(column: str) -> str:
+    """SQL for a timestamp as JSON has it."""
+    return f"""'"' || to_char({column}, 'YYYY-MM-DD"T"HH24:MI:SS"Z"') || '"'"""
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from loader.push_log import ACCEPTED, BEGUN
 from loader.report import decimal_text
 from loader.service.answers import NewLine, PushSummary, Series
 from loader.settings import Stream
-from loader.warehouse import AMOUNT_COLUMN, COST_COLUMN, HOUR_COLUMN, Line, Warehouse, quoted, utc
+from loader.warehouse import AMOUNT_COLUMN, COST_COLUMN, HOUR_COLUMN, Line, Warehouse, utc
 from loader.windows import HOUR, Window, iso
 
 LARGEST = 8  # of the chart's colours; the rest is one more
@@ -36,12 +36,12 @@ def source(warehouse: Warehouse, window: Window) -> Source:
     """
     where, parameters = warehouse.between("usage_hour", window)
     statement = (
-        "select provider, cast(sum(cost_usd) as varchar)"  # noqa: S608
+        f"select provider, cast(sum(cost_usd) as {warehouse.text_type})"  # noqa: S608
         f" from {warehouse.relation('int_usage__hourly')} {where} group by provider"
     )
     costs = {provider: Decimal(cost) for provider, cost in warehouse.rows(statement, parameters)}
-    where, parameters = warehouse.between(quoted(HOUR_COLUMN), window)
-    provider = quoted("resource/tag:provider")
+    where, parameters = warehouse.between(warehouse.quoted(HOUR_COLUMN), window)
+    provider = warehouse.quoted("resource/tag:provider")
     statement = f"select distinct {provider} from {warehouse.relation('cbf_lines')} {where}"  # noqa: S608
     # The tag of a provider that nobody knows is left empty.
     sent = {name or "unknown" for (name,) in warehouse.rows(statement, parameters)}
@@ -51,7 +51,8 @@ def source(warehouse: Warehouse, window: Window) -> Source:
 
 def newest_hour(warehouse: Warehouse) -> datetime | None:
     """The newest hour (UTC) that was ever summed."""
-    for (hour,) in warehouse.rows(f"select max(usage_hour) from {warehouse.relation('cbf_hours')}"):  # noqa: S608
+    newest = warehouse.moment("max(usage_hour)")
+    for (hour,) in warehouse.rows(f"select {newest} from {warehouse.relation('cbf_hours')}"):  # noqa: S608
         return utc(hour) if hour is not None else None
     return None
 
@@ -66,9 +67,9 @@ def series(warehouse: Warehouse, window: Window, key: str, name: str, absent: st
         name: the column with what people call it.
         absent: what to call lines without one.
     """
-    lines, where_and_parameters = warehouse.relation("cbf_lines"), warehouse.between(quoted(HOUR_COLUMN), window)
-    where, parameters = where_and_parameters
+    quoted, lines = warehouse.quoted, warehouse.relation("cbf_lines")
     hour, cost, amount = quoted(HOUR_COLUMN), quoted(COST_COLUMN), quoted(AMOUNT_COLUMN)
+    where, parameters = warehouse.between(hour, window)
     one = f"coalesce({quoted(key)}, '')"
     statement = (
         f"select {one}, max({quoted(name)}), sum({cost}) as cost, sum({amount}) as amount"  # noqa: S608
@@ -82,7 +83,7 @@ def series(warehouse: Warehouse, window: Window, key: str, name: str, absent: st
     marks = ", ".join(warehouse.placeholder for _ in chosen)
     which = f"case when {one} in ({marks}) then {one} end"
     statement = (
-        f"select {hour}, which, cast(sum({cost}) as varchar), sum({amount})"  # noqa: S608
+        f"select {warehouse.moment(hour)}, which, cast(sum({cost}) as {warehouse.text_type}), sum({amount})"  # noqa: S608
         f" from (select {hour}, {cost}, {amount}, {which} as which from {lines} {where}) as marked"
         f" group by {hour}, which"
     )
@@ -118,6 +119,7 @@ def hours_of(window: Window) -> Iterator[datetime]:
 def pushes(warehouse: Warehouse, stream: Stream, now: datetime, days: int) -> list[PushSummary]:
     """The last pushes of the last days, newest first: how each hour of theirs ended."""
     mark, log = warehouse.placeholder, warehouse.relation("push_log")
+    began_at, ended_at = warehouse.moment("newest.began_at"), warehouse.moment("newest.ended_at")
     statement = f"""
         with events as (
             select
@@ -134,8 +136,9 @@ def pushes(warehouse: Warehouse, stream: Stream, now: datetime, days: int) -> li
             limit {PUSHES}
         )
         select
-            newest.sequence, newest.began_at, newest.ended_at, min(events.operation), events.outcome, count(*),
-            sum(events.line_count), sum(events.byte_count), cast(sum(events.cost_usd) as varchar), max(events.detail)
+            newest.sequence, {began_at}, {ended_at}, min(events.operation), events.outcome, count(*),
+            sum(events.line_count), sum(events.byte_count), cast(sum(events.cost_usd) as {warehouse.text_type}),
+            max(events.detail)
         from newest
         inner join events on newest.push_id = events.push_id
         where events.from_last = 1
@@ -152,8 +155,8 @@ def pushes(warehouse: Warehouse, stream: Stream, now: datetime, days: int) -> li
 def _push(rows: list[tuple[object, ...]]) -> PushSummary:
     """One push from its rows, one for each outcome."""
     began_at, ended_at, operation = rows[0][:3]
-    assert isinstance(began_at, datetime)  # noqa: S101
-    assert isinstance(ended_at, datetime)  # noqa: S101
+    assert isinstance(began_at, datetime | str)  # noqa: S101
+    assert isinstance(ended_at, datetime | str)  # noqa: S101
     hours = {str(row[3]): int(str(row[4])) for row in rows}
     accepted = next((row for row in rows if row[3] == ACCEPTED), None)
     said = [f"{hours[str(row[3])]:,} {str(row[3]).replace('_', ' ')}: {row[8]}" for row in rows if row[8]]
