@@ -161,7 +161,7 @@ def write_drop(
     _require_no_less(store, month, hours, allow_shrink)
     bar.start(sum(hour.line_count for hour in hours))
     drop_id = _new_id(store, month, now)
-    columns = warehouse.column_names("cbf_lines")
+    columns, _, _ = warehouse.line_selection(month)
     parts: list[str] = []
     cost, count = Decimal(0), 0
     rows = _rows(warehouse, Plan(tuple(hours), (), warehouse.built_at(), (), tuple(h.start for h in incomplete)), stop)

@@ -11,10 +11,15 @@ from loader import cli_options
 from loader.cli_options import lock_options, patience_options, target_options, window_options
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from loader.anycost import AnyCost
     from loader.delivery import Patience
     from loader.drops import Drop
+    from loader.settings import Credentials
     from loader.verify import Difference
+    from loader.warehouse import Warehouse
+    from loader.windows import Window
 
 table_or_json = click.option(
     "--format", "style", default="table", show_default=True, type=click.Choice(("table", "json"))
@@ -29,10 +34,11 @@ table_or_json = click.option(
     help="End with exit code 6 when an hour that ended longer ago than this (3h) is not at CloudZero as it is now.",
 )
 @cli_options.since_option
+@cli_options.stream_option
 @table_or_json
 def status(
     target: str | None, profiles_dir: str | None, lock_timeout: str, fail_if_behind: str | None, since: str | None,
-    style: str,
+    only: str | None, style: str,
 ) -> None:  # fmt: skip
     """Show what was sent and what is pending, by month and stream, from the warehouse alone.
 
@@ -42,15 +48,17 @@ def status(
     from loader import status as core
     from loader.errors import GuardError
     from loader.push_log import streams
-    from loader.settings import read_stream
+    from loader.settings import read_streams
+    from loader.streams import chosen as one_or_all
     from loader.windows import iso
 
     limit = cli_options.seconds(fail_if_behind) if fail_if_behind else None
-    mine, start = read_stream(), cli_options.since_when(since)
+    mine, start = read_streams(), cli_options.since_when(since)
+    if only is not None:
+        mine = one_or_all(mine, only)
     with cli_options.warehouse_to_read(target, profiles_dir, lock_timeout) as warehouse:
-        known = streams(warehouse)
-        chosen = [mine] if mine else known
-        chosen += [stream for stream in known if stream not in chosen]
+        known = streams(warehouse) if only is None else []
+        chosen = mine + [stream for stream in known if stream not in mine]
         built_at = warehouse.built_at()
         statuses = core.look(warehouse, chosen, cli_options.now(), start)
     if style == "json":
@@ -63,7 +71,7 @@ def status(
             report.say(f"{each.stream}: {last}.")
         if not statuses:
             report.say("Nothing was ever sent, and CLOUDZERO_CONNECTION_ID is not set.")
-    late = [each for each in (statuses if mine is None else statuses[:1]) if each.behind.total_seconds() > (limit or 0)]
+    late = [each for each in statuses[: len(mine) or None] if each.behind.total_seconds() > (limit or 0)]
     if limit is not None and late:
         first = late[0]
         since = f"the hour {iso(first.oldest_pending)} waits" if first.oldest_pending else "dbt has not run"
@@ -80,13 +88,14 @@ def status(
 @click.option("--repair", is_flag=True, help="Send the hours that differ again, where that is the mend.")
 @click.option("--allow-shrink", is_flag=True, help="With --repair: also hours that the view has less of, or nothing.")
 @cli_options.since_option
+@cli_options.stream_option
 @patience_options
 @lock_options
 @table_or_json
 def verify(
     target: str | None, profiles_dir: str | None, lock_timeout: str,
     month: str, repair: bool, allow_shrink: bool, since: str | None,
-    give_up_after: str, settle_for: str, wait: str, style: str,
+    give_up_after: str, settle_for: str, wait: str, only: str | None, style: str,
 ) -> None:  # fmt: skip
     """Read a month back from CloudZero and compare it, hour by hour, with the view and with the push log.
 
@@ -96,43 +105,56 @@ def verify(
     loader verify --month 2024-01
     loader verify --month 2024-01 --repair
     """  # noqa: D301 (Click: lines as they stand)
-    from loader.errors import GuardError
-    from loader.settings import read_credentials
+    from loader import report, streams
+    from loader.settings import read_all_credentials
     from loader.windows import month_named
 
     window, first = month_named(month), cli_options.since_when(since)
-    credentials = read_credentials()
+    everyone = read_all_credentials()
+    chosen = streams.chosen(everyone, only)
     patience = cli_options.patience(give_up_after, settle_for)
-    with cli_options.warehouse_to_push(target, profiles_dir, lock_timeout, wait, credentials.stream) as warehouse:
-        from loader import report
-        from loader.anycost import AnyCost
-        from loader.plan import Selection
-        from loader.push import Push
-        from loader.push_log import PushLog
-        from loader.stopping import StopSignal
-        from loader.verify import compare, held_by_hour
-        from loader.windows import floor_hour
 
-        log = PushLog(warehouse, credentials.stream)
-        with AnyCost(credentials) as client, StopSignal() as stop:
-            until_stop = patience.until(stop)
-            rows = until_stop.insist(lambda: client.read_month(month), report.say)
-            records, hours = log.records(window), warehouse.hours(window)
-            differences = compare(held_by_hour(rows), hours, records, floor_hour(warehouse.built_at()))
-            differences = [each for each in differences if first is None or each.hour >= first]
-            _show(differences, month, len(rows), style)
-            mendable = [each for each in differences if each.mends or allow_shrink]
-            if repair and mendable:
-                starts = frozenset(each.hour for each in mendable)
-                selection = Selection(window, allow_shrink=allow_shrink, only=starts)
-                one = Push(warehouse, log, client, selection, until_stop, report.say, stop=stop)
-                sent = one.run()
-                report.say(f"Repaired {sent.hours} of {len(differences)} hours: {sent.lines} lines sent again.")
-                differences = [each for each in differences if each not in mendable]
-                if one.plan and one.plan.held_back:
-                    from loader import guards
+    def one_stream(credentials: Credentials) -> None:
+        with cli_options.warehouse_to_push(target, profiles_dir, lock_timeout, wait, credentials.stream) as warehouse:
+            _verify(warehouse, credentials, window, first, patience, repair, allow_shrink, style)
 
-                    raise GuardError(guards.explain(one.plan.held_back))
+    streams.for_each(chosen, one_stream, report.say)
+
+
+def _verify(
+    warehouse: Warehouse, credentials: Credentials, window: Window, first: datetime | None, patience: Patience,
+    repair: bool, allow_shrink: bool, style: str,
+) -> None:  # fmt: skip
+    from loader import report
+    from loader.anycost import AnyCost
+    from loader.errors import GuardError
+    from loader.plan import Selection
+    from loader.push import Push
+    from loader.push_log import PushLog
+    from loader.stopping import StopSignal
+    from loader.verify import compare, held_by_hour
+    from loader.windows import floor_hour
+
+    log, month = PushLog(warehouse, credentials.stream), f"{window.start:%Y-%m}"
+    with AnyCost(credentials) as client, StopSignal() as stop:
+        until_stop = patience.until(stop)
+        rows = until_stop.insist(lambda: client.read_month(month), report.say)
+        records, hours = log.records(window), warehouse.hours(window)
+        differences = compare(held_by_hour(rows), hours, records, floor_hour(warehouse.built_at()))
+        differences = [each for each in differences if first is None or each.hour >= first]
+        _show(differences, month, len(rows), style, credentials.name)
+        mendable = [each for each in differences if each.mends or allow_shrink]
+        if repair and mendable:
+            starts = frozenset(each.hour for each in mendable)
+            selection = Selection(window, allow_shrink=allow_shrink, only=starts)
+            one = Push(warehouse, log, client, selection, until_stop, report.say, stop=stop)
+            sent = one.run()
+            report.say(f"Repaired {sent.hours} of {len(differences)} hours: {sent.lines} lines sent again.")
+            differences = [each for each in differences if each not in mendable]
+            if one.plan and one.plan.held_back:
+                from loader import guards
+
+                raise GuardError(guards.explain(one.plan.held_back))
     if differences:
         hint = "" if repair else " `loader verify --repair` sends those again for which that is the mend."
         raise GuardError(f"{len(differences)} hour(s) of {month} differ.{hint} docs/operating.md says what to do.")
@@ -218,21 +240,22 @@ def reconcile(
     from loader import report
     from loader.errors import UsageError
     from loader.push_log import PushLog
-    from loader.settings import read_stream
+    from loader.settings import read_streams
 
     asked = cli_options.asked_for(window or (None if start else "month_to_date"), start, end, since, required=True)
     if asked.window is None:
         raise UsageError("`reconcile` looks at days: give another --window than pending, or --start and --end.")
-    days, stream = core.whole_days(asked.window), read_stream()
+    days, streams = core.whole_days(asked.window), read_streams()
     with cli_options.warehouse_to_read(target, profiles_dir, lock_timeout) as warehouse:
-        found = core.days(warehouse, days, PushLog(warehouse, stream).records(days) if stream else None)
+        sent = [record for each in streams for record in PushLog(warehouse, each).records(days).values()]
+        found = core.days(warehouse, days, sent if streams else None)
     if style == "json":
         report.print_answer(core.answer(found), sys.stdout)
         return
     report.print_table(core.HEAD, core.table(found) if found else [], sys.stdout, right=set(range(1, 7)))
     if not core.has_daily_tables(found):
         report.say("LiteLLM's daily tables are not there, or empty: nothing independent to compare with.")
-    if stream is None:
+    if not streams:
         report.say("CLOUDZERO_CONNECTION_ID is not set: what was sent is not shown.")
 
 
@@ -269,7 +292,7 @@ def _validated(client: AnyCost, drop: Drop, patience: Patience) -> list[str]:
     return patience.insist(lambda: client.validate(drop.body), report.say)
 
 
-def _show(differences: list[Difference], month: str, rows: int, style: str) -> None:
+def _show(differences: list[Difference], month: str, rows: int, style: str, name: str) -> None:
     from loader import report
     from loader.windows import iso
 
@@ -287,7 +310,9 @@ def _show(differences: list[Difference], month: str, rows: int, style: str) -> N
             }
             for each in differences
         ]  # fmt: skip
-        report.print_answer({"month": month, "lines_at_cloudzero": rows, "differences": found}, sys.stdout)
+        of_stream: dict[str, object] = {"stream": name} if name else {}
+        answer = of_stream | {"month": month, "lines_at_cloudzero": rows, "differences": found}
+        report.print_answer(answer, sys.stdout)
         return
     if differences:
         report.print_table(
@@ -296,4 +321,5 @@ def _show(differences: list[Difference], month: str, rows: int, style: str) -> N
             sys.stdout,
         )
     else:
-        report.say(f"{month}: {rows:,} lines read back from CloudZero; every complete hour is equal to the view.")
+        read = f"{name} {month}".strip()
+        report.say(f"{read}: {rows:,} lines read back from CloudZero; every complete hour is equal to the view.")

@@ -11,12 +11,15 @@ from loader import cli_options
 from loader.cli_options import lock_options, patience_options, target_options, window_options
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from datetime import datetime
 
     from loader.cli_options import AskedFor
+    from loader.delivery import Sent
     from loader.plan import Plan
     from loader.push import Push
     from loader.report import Bar
+    from loader.settings import Credentials, Stream
     from loader.warehouse import Warehouse
 
 
@@ -30,6 +33,7 @@ if TYPE_CHECKING:
     type=click.IntRange(min=0),
     help="Lines to show, newest hour first.",
 )
+@cli_options.stream_option
 @click.option(
     "--format",
     "style",
@@ -40,7 +44,7 @@ if TYPE_CHECKING:
 def dry_run(
     target: str | None, profiles_dir: str | None, lock_timeout: str,
     window: str | None, start: str | None, end: str | None, since: str | None,
-    limit: int, style: str,
+    limit: int, only: str | None, style: str,
 ) -> None:  # fmt: skip
     """Show lines as a push would send them, and send nothing.
 
@@ -54,11 +58,16 @@ def dry_run(
     from loader import guards, report
 
     asked = cli_options.asked_for(window, start, end, since, required=False)
-    with cli_options.warehouse_to_read(target, profiles_dir, lock_timeout) as warehouse:
-        if asked.is_pending:
+    stream = cli_options.stream_of_environment(only) if asked.is_pending else None
+    name = stream.name if stream else cli_options.stream_name(only)
+    with (
+        cli_options.warehouse_to_read(target, profiles_dir, lock_timeout) as warehouse,
+        warehouse.of_stream(name),
+    ):
+        if stream is not None:
             from loader.plan import newest_lines
 
-            chosen = _pending(warehouse, asked.since)
+            chosen = _pending(warehouse, stream, asked.since)
             if chosen.held_back:
                 report.say(guards.explain(chosen.held_back))
             hours, lines = list(chosen.hours), newest_lines(warehouse, chosen, limit)
@@ -98,6 +107,7 @@ def dry_run(
     type=click.FloatRange(0, 5, min_open=True),
     help="Million bytes of a body at most, for a proxy that takes less than CloudZero's 5.",
 )  # fmt: skip
+@cli_options.stream_option
 @patience_options
 @lock_options
 @click.option("--format", "style", default="text", show_default=True, type=click.Choice(("text", "json")))
@@ -105,7 +115,7 @@ def push(
     target: str | None, profiles_dir: str | None, lock_timeout: str,
     window: str | None, start: str | None, end: str | None, since: str | None,
     operation: str, limit: int | None, include_incomplete: bool, allow_shrink: bool, allow_full_month: bool,
-    max_body_mb: float, give_up_after: str, settle_for: str, wait: str, style: str,
+    max_body_mb: float, give_up_after: str, settle_for: str, wait: str, only: str | None, style: str,
 ) -> None:  # fmt: skip
     """Send the whole hours of a window, one body at a time, and write each into the push log.
 
@@ -117,40 +127,55 @@ def push(
     loader push --window pending
     loader push --start 2024-01-15T00:00:00Z --end 2024-01-15T23:59:59Z
     """  # noqa: D301 (Click: lines as they stand)
+    from loader import report, streams
     from loader.plan import Selection
-    from loader.settings import read_credentials
+    from loader.settings import read_all_credentials
 
-    credentials = read_credentials()
+    everyone = read_all_credentials()
+    chosen = streams.chosen(everyone, only)
     patience = cli_options.patience(give_up_after, settle_for)
     cli_options.seconds(wait)
     asked = cli_options.asked_for(window, start, end, since, required=True)
     selection = Selection(
         asked.window, operation, include_incomplete, limit, allow_shrink, allow_full_month, since=asked.since
     )
-    with cli_options.warehouse_to_push(target, profiles_dir, lock_timeout, wait, credentials.stream) as warehouse:
-        from loader import report
-        from loader.anycost import AnyCost
-        from loader.drops import MAX_BODY_BYTES
-        from loader.push import Push
-        from loader.push_log import PushLog
-        from loader.stopping import StopSignal
 
-        with AnyCost(credentials) as client, report.progress("Sending") as bar, StopSignal() as stop:
-            one = Push(
-                warehouse, PushLog(warehouse, credentials.stream), client, selection,
-                patience.until(stop), report.say,
-                lambda plan: _look_at(plan, asked, include_incomplete, bar), bar.advance, stop,
-                min(MAX_BODY_BYTES, int(max_body_mb * 1_000_000)),
-            )  # fmt: skip
-            one.run()
-    report_push(one, style, asked)
+    def one_stream(credentials: Credentials) -> Push:
+        with cli_options.warehouse_to_push(target, profiles_dir, lock_timeout, wait, credentials.stream) as warehouse:
+            from loader.anycost import AnyCost
+            from loader.drops import MAX_BODY_BYTES
+            from loader.push import Push
+            from loader.push_log import PushLog
+            from loader.stopping import StopSignal
+
+            streams.require_ids(warehouse, everyone)
+            with AnyCost(credentials) as client, report.progress("Sending") as bar, StopSignal() as stop:
+                one = Push(
+                    warehouse, PushLog(warehouse, credentials.stream), client, selection,
+                    patience.until(stop), report.say,
+                    lambda plan: _look_at(plan, asked, include_incomplete, bar), bar.advance, stop,
+                    min(MAX_BODY_BYTES, int(max_body_mb * 1_000_000)),
+                )  # fmt: skip
+                one.run()
+        if len(chosen) > 1:
+            told.append((credentials.name, one))
+        report_push(one, "none" if len(chosen) > 1 and style == "json" else style, asked, credentials.name)
+        return one
+
+    told: list[tuple[str, Push]] = []
+    try:
+        streams.for_each(chosen, one_stream, report.say)
+    finally:
+        if told and style == "json":
+            report.print_answer(
+                {"streams": {streams.title(name): report.push_answer(one) for name, one in told}}, sys.stdout
+            )
 
 
-def _pending(warehouse: Warehouse, since: datetime | None) -> Plan:
+def _pending(warehouse: Warehouse, stream: Stream, since: datetime | None) -> Plan:
     from loader.plan import Selection, plan
     from loader.push_log import PushLog
 
-    stream = cli_options.stream_of_environment()
     return plan(warehouse, Selection(None, since=since), PushLog(warehouse, stream).records())
 
 
@@ -177,22 +202,29 @@ def _look_at(plan: Plan, asked: AskedFor, include_incomplete: bool, bar: Bar) ->
     bar.start(plan.line_count)
 
 
-def report_push(push: Push, style: str, asked: AskedFor) -> None:
-    """Say what was sent; what a guard held back ends with its exit code."""
+def report_push(push: Push, style: str, asked: AskedFor, name: str = "") -> None:
+    """Say what was sent, and to which stream when it has a name; what a guard held back ends with its exit code."""
+    report_pushes([push], push.sent, style, asked, name)
+
+
+def report_pushes(pushes: Sequence[Push], sent: Sent, style: str, asked: AskedFor, name: str = "") -> None:
+    """The same for pushes to several streams, which together have sent `sent`."""
     from loader import guards, report
     from loader.errors import GuardError
 
-    assert push.plan is not None  # noqa: S101
-    sent, held_back = push.sent, push.plan.held_back
+    held_back = [each for push in pushes if push.plan for each in push.plan.held_back]
+    of_stream = f"{name}: " if name else ""
     if style == "json":
-        report.print_answer(report.push_answer(push), sys.stdout)
-    elif push.plan.hours:
+        report.print_answer(report.pushes_answer(pushes, sent), sys.stdout)
+    elif style == "none":
+        pass
+    elif any(push.plan and push.plan.hours for push in pushes):
         click.echo(
-            f"Sent {sent.hours:,} hours, {sent.lines:,} lines, {sent.bytes:,} bytes,"
-            f" ${report.decimal_text(sent.cost)} in {push.seconds:.1f} s."
+            f"{of_stream}Sent {sent.hours:,} hours, {sent.lines:,} lines, {sent.bytes:,} bytes,"
+            f" ${report.decimal_text(sent.cost)} in {sum(push.seconds for push in pushes):.1f} s."
         )
     elif not held_back:
         what = "CloudZero holds every complete hour as it is" if asked.is_pending else f"no lines in {asked.window}"
-        report.say(f"Nothing to send: {what}.")
+        report.say(f"{of_stream}Nothing to send: {what}.")
     if held_back:
         raise GuardError(guards.explain(held_back))

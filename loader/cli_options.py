@@ -55,6 +55,14 @@ def target_options(command: Command) -> Command:
     return command
 
 
+def stream_option(command: Command) -> Command:
+    """The option that leaves other streams alone."""
+    return click.option(
+        "--stream", "only", metavar="NAME",
+        help="This stream of var streams alone; `default` for the lines that no name takes.",
+    )(command)  # fmt: skip
+
+
 def patience_options(command: Command) -> Command:
     """The options that say how long to try."""
     for option in (
@@ -164,21 +172,33 @@ def warehouse_to_push(
     return open_for_push(read_target(profiles_dir, target), stream, seconds(lock_timeout), seconds(wait), report.say)
 
 
-def stream_of_environment() -> Stream:
-    """The stream that the environment names; its key is not needed.
+def stream_name(only: str | None) -> str | None:
+    """What --stream names, as the models have it; None for all."""
+    from loader.streams import DEFAULT
+
+    return "" if only == DEFAULT else only
+
+
+def stream_of_environment(only: str | None) -> Stream:
+    """The stream that the environment, and --stream where there are several, names; its key is not needed.
 
     Raises:
         ConfigurationError: it names none.
+        UsageError: it names several, or none of this name.
     """
-    from loader.errors import ConfigurationError
-    from loader.settings import read_stream
+    from loader.errors import ConfigurationError, UsageError
+    from loader.settings import read_streams
+    from loader.streams import chosen
 
-    stream = read_stream()
-    if stream is None:
+    known = read_streams()
+    if not known:
         raise ConfigurationError(
             "What is pending depends on what was sent to which connection: set CLOUDZERO_CONNECTION_ID."
         )
-    return stream
+    found = chosen(known, only)
+    if len(found) > 1:
+        raise UsageError("What is pending depends on the stream: name one with --stream.")
+    return found[0]
 
 
 def patience(give_up_after: str, settle_for: str) -> Patience:

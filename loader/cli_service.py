@@ -29,7 +29,8 @@ def run(
     10 * * * *  cd /opt/litellm-cbf && .venv/bin/loader run
     """  # noqa: D301 (Click: lines as they stand)
     from loader import report
-    from loader.cli_delivery import report_push
+    from loader.cli_delivery import report_pushes
+    from loader.delivery import Sent
     from loader.plan import Plan
     from loader.service.tick import Ears, Job, tick
     from loader.settings import read_credentials, read_target
@@ -45,8 +46,9 @@ def run(
         def start(plan: Plan) -> None:
             bar.start(plan.line_count)
 
-        push = tick(job, stop, Ears(start, bar.advance))
-    report_push(push, style, AskedFor(None, is_pending=True, by_name=True, since=job.since))
+        sent = Sent()
+        pushes = tick(job, stop, Ears(start, bar.advance), sent)
+    report_pushes(pushes, sent, style, AskedFor(None, is_pending=True, by_name=True, since=job.since))
 
 
 @click.command()

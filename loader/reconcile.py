@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta, timezone
 from decimal import Decimal
 
-from loader.push_log import HourRecord, accepted_entries
+from loader.push_log import HourRecord
 from loader.warehouse import Warehouse, utc
 from loader.windows import Window
 
@@ -39,13 +39,13 @@ def whole_days(window: Window) -> Window:
     return Window(start, end if end == window.end else end + day)
 
 
-def days(warehouse: Warehouse, window: Window, records: Mapping[datetime, HourRecord] | None) -> list[Day]:
+def days(warehouse: Warehouse, window: Window, records: Iterable[HourRecord] | None) -> list[Day]:
     """Read every amount of the window's days.
 
     Args:
         warehouse: what to read from.
         window: whole UTC days.
-        records: the push log of these days; None when no stream is known.
+        records: the push log of these days, of all streams; None when no stream is known.
     """
     where, parameters = warehouse.between("happened_at", window)
     statement = (
@@ -57,8 +57,8 @@ def days(warehouse: Warehouse, window: Window, records: Mapping[datetime, HourRe
     for source, day, cost in warehouse.rows(statement, parameters):
         found[utc(day).date() if isinstance(day, datetime | str) else day][source] = Decimal(cost)
     if records is not None:
-        for entry in accepted_entries(records):
-            if window.start <= entry.hour < window.end:
+        for entry in (record.accepted for record in records):
+            if entry and window.start <= entry.hour < window.end:
                 amounts = found[entry.hour.astimezone(timezone.utc).date()]
                 amounts["sent"] = amounts.get("sent", ZERO) + entry.cost
         for amounts in found.values():

@@ -16,6 +16,7 @@ from loader.warehouse import AMOUNT_COLUMN, COST_COLUMN, HOUR_COLUMN, Hour, Line
 from loader.windows import iso
 
 if TYPE_CHECKING:
+    from loader.delivery import Sent
     from loader.push import Push
 
 FORMATS = ("table", "json", "csv", "ndjson")
@@ -134,16 +135,23 @@ def progress(label: str) -> Iterator[Bar]:
 
 def push_answer(push: Push) -> dict[str, object]:
     """The shape that LiteLLM's `POST /cloudzero/export` answers with, and what was sent."""
-    sent, plan = push.sent, push.plan
-    assert plan is not None  # noqa: S101
+    return pushes_answer([push], push.sent)
+
+
+def pushes_answer(pushes: Sequence[Push], sent: Sent) -> dict[str, object]:
+    """The same for pushes to several streams, which together have sent `sent`."""
+    plans = [push.plan for push in pushes if push.plan is not None]
     return {
-        "message": "CloudZero export completed successfully" if plan.hours else "Nothing to send",
+        "message": "CloudZero export completed successfully" if any(p.hours for p in plans) else "Nothing to send",
         "status": "success",
         "summary": {
             "hours": sent.hours, "lines": sent.lines, "bytes": sent.bytes, "cost": decimal_text(sent.cost),
-            "drops": sent.drops, "seconds": round(push.seconds, 3),
+            "drops": sent.drops, "seconds": round(sum(push.seconds for push in pushes), 3),
         },
-        "held_back": [{"hour": iso(each.hour), "kind": each.kind, "reason": each.reason} for each in plan.held_back],
+        "held_back": [
+            {"hour": iso(each.hour), "kind": each.kind, "reason": each.reason}
+            for plan in plans for each in plan.held_back
+        ],
     }  # fmt: skip
 
 

@@ -18,6 +18,7 @@ from zoneinfo import ZoneInfo
 from loader.errors import ConfigurationError, UsageError
 
 DEFAULT_PROFILE = "litellm_cbf"
+CONNECTION_ID = "CLOUDZERO_CONNECTION_ID"
 DEFAULT_API_URL = "https://api.cloudzero.com"
 # The sentence that LiteLLM's users know; LiteLLM's page, "Missing Credentials Error".
 MISSING_CREDENTIALS = (
@@ -71,6 +72,7 @@ class Stream:
 
     connection_id: str
     api_url: str
+    name: str = field(default="", compare=False)  # of var streams; empty for the lines that no name takes
 
     def __str__(self) -> str:
         return f"{self.connection_id} at {self.api_url}"
@@ -78,39 +80,75 @@ class Stream:
 
 @dataclass(frozen=True)
 class Credentials:
-    """Where to send, and with which key."""
+    """Where to send, and with which key. `name` is the stream's in var streams."""
 
     api_key: Secret
     connection_id: str
     api_url: str
+    name: str = ""
 
     @property
     def stream(self) -> Stream:
         """The stream that these are for."""
-        return _stream(self.connection_id, self.api_url)
+        return _stream(self.connection_id, self.api_url, self.name)
+
+
+def read_streams(environ: Mapping[str, str] = os.environ) -> list[Stream]:
+    """The streams that CLOUDZERO_CONNECTION_ID, CLOUDZERO_CONNECTION_ID_<NAME> and CLOUDZERO_API_URL name.
+
+    No key is read. The one without a name comes first.
+
+    Raises:
+        ConfigurationError: one of them is none, or two streams have the same connection.
+    """
+    api_url = _api_url(environ)
+    found: dict[str, str] = {}
+    for variable in sorted(environ):
+        value = environ[variable].strip()
+        if not value or not (named := re.fullmatch(rf"{CONNECTION_ID}(?:_([A-Z0-9_]+))?", variable)):
+            continue
+        if not re.fullmatch(r"[A-Za-z0-9._~-]+", value):
+            raise ConfigurationError(f"{variable} holds characters that no connection id has.")
+        if value in found.values():
+            raise ConfigurationError(
+                f"{variable} is the connection id of another stream as well: each needs its own, because"
+                " an hour that is sent to it replaces what that hour held."
+            )
+        found[(named[1] or "").lower()] = value
+    return [_stream(connection_id, api_url, name) for name, connection_id in found.items()]
 
 
 def read_stream(environ: Mapping[str, str] = os.environ) -> Stream | None:
-    """The stream that CLOUDZERO_CONNECTION_ID and CLOUDZERO_API_URL name, without any key; None without the first.
+    """The first of `read_streams`, which is all that most have; None when there is none.
 
     Raises:
-        ConfigurationError: one of them is none.
+        ConfigurationError: as `read_streams`.
     """
-    connection_id, api_url = _connection(environ)
-    return _stream(connection_id, api_url) if connection_id else None
+    return next(iter(read_streams(environ)), None)
 
 
 def read_credentials(environ: Mapping[str, str] = os.environ) -> Credentials:
-    """CLOUDZERO_API_KEY or its file, CLOUDZERO_CONNECTION_ID and, for a proxy or the sandbox, CLOUDZERO_API_URL.
+    """The first of `read_all_credentials`, which is all that most have.
 
     Raises:
-        ConfigurationError: one of the first two is missing, the key cannot be read or sent, or the URL is none.
+        ConfigurationError: as `read_all_credentials`.
     """
-    api_key = read_secret(environ, "CLOUDZERO_API_KEY")
-    if api_key is None or not environ.get("CLOUDZERO_CONNECTION_ID", "").strip():
+    return read_all_credentials(environ)[0]
+
+
+def read_all_credentials(environ: Mapping[str, str] = os.environ) -> list[Credentials]:
+    """CLOUDZERO_API_KEY or its file, the connection ids and, for a proxy or the sandbox, CLOUDZERO_API_URL.
+
+    Returns:
+        One for each of `read_streams`, and at least one.
+
+    Raises:
+        ConfigurationError: the key or all ids are missing, the key cannot be read or sent, or as `read_streams`.
+    """
+    api_key, streams = read_secret(environ, "CLOUDZERO_API_KEY"), read_streams(environ)
+    if api_key is None or not streams:
         raise ConfigurationError(MISSING_CREDENTIALS)
-    connection_id, api_url = _connection(environ)
-    return Credentials(api_key, connection_id, api_url)
+    return [Credentials(api_key, each.connection_id, _api_url(environ), each.name) for each in streams]
 
 
 def read_secret(environ: Mapping[str, str], name: str) -> Secret | None:
@@ -142,18 +180,15 @@ def read_secret(environ: Mapping[str, str], name: str) -> Secret | None:
     return Secret(value) if value else None
 
 
-def _connection(environ: Mapping[str, str]) -> tuple[str, str]:
-    connection_id = environ.get("CLOUDZERO_CONNECTION_ID", "").strip()
+def _api_url(environ: Mapping[str, str]) -> str:
     api_url = (environ.get("CLOUDZERO_API_URL", "").strip() or DEFAULT_API_URL).rstrip("/")
     if not re.match(r"https?://[^/@\s]+(/\S*)?$", api_url):
         raise ConfigurationError("CLOUDZERO_API_URL is not a URL of the form https://host[:port], without user info.")
-    if not re.fullmatch(r"[A-Za-z0-9._~-]*", connection_id):
-        raise ConfigurationError("CLOUDZERO_CONNECTION_ID holds characters that no connection id has.")
-    return connection_id, api_url
+    return api_url
 
 
-def _stream(connection_id: str, api_url: str) -> Stream:
-    return Stream(connection_id, "/".join(api_url.split("/")[:3]).lower())
+def _stream(connection_id: str, api_url: str, name: str) -> Stream:
+    return Stream(connection_id, "/".join(api_url.split("/")[:3]).lower(), name)
 
 
 def read_timezone(environ: Mapping[str, str] = os.environ) -> ZoneInfo:

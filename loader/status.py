@@ -54,7 +54,8 @@ def look(
     for stream in streams:
         log = PushLog(warehouse, stream)
         records = log.records()
-        chosen = plan(warehouse, Selection(None, since=since), records)
+        with warehouse.of_stream(stream.name):
+            chosen = plan(warehouse, Selection(None, since=since), records)
         months = _months(chosen.hours, {each.hour: each.kind for each in chosen.held_back}, records)
         waiting = [hour.start for hour in chosen.hours] + [each.hour for each in chosen.held_back]
         oldest = min(waiting, default=None)

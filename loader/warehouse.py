@@ -27,6 +27,7 @@ from loader.windows import HOUR, Window, iso
 
 BATCH_ROWS = 2_000
 ENGINES = {"duckdb": "loader.warehouse_duckdb", "postgres": "loader.warehouse_postgres"}
+STREAM_COLUMN = "stream"  # of cbf_lines where var streams makes several: where a line is sent, and no part of it
 HOUR_COLUMN, COST_COLUMN, AMOUNT_COLUMN = "time/usage_start", "cost/cost", "usage/amount"
 EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 NOT_BUILT = "run `dbt build` with the same profile and target first"
@@ -85,6 +86,16 @@ class Warehouse(ABC):
 
     def __init__(self, target: Target) -> None:
         self.target = target
+        self._stream: str | None = None
+
+    @contextmanager
+    def of_stream(self, name: str | None) -> Iterator[None]:
+        """Within the block, `hours` and lines are those of one stream of var streams; of all for None."""
+        before, self._stream = self._stream, name
+        try:
+            yield
+        finally:
+            self._stream = before
 
     @abstractmethod
     def rows(self, statement: str, parameters: Sequence[Any] = ()) -> Iterator[tuple[Any, ...]]:
@@ -135,10 +146,12 @@ class Warehouse(ABC):
 
     def hours(self, window: Window | None = None) -> list[Hour]:
         """The hours of the window that were ever summed, oldest first; all for None. One can be without lines."""
-        where, parameters = self.between("usage_hour", window)
+        where, parameters = self._where("usage_hour", window, in_stream=True)
+        # Over all streams there is no fingerprint; with one stream these sums are over one row.
         statement = (
-            f"select {self.moment('usage_hour')}, line_count, cast(cost_usd as {self.text_type}), total_tokens,"  # noqa: S608
-            f" fingerprint from {self.relation('cbf_hours')} {where} order by usage_hour"
+            f"select {self.moment('usage_hour')}, sum(line_count), cast(sum(cost_usd) as {self.text_type}),"  # noqa: S608
+            f" sum(total_tokens), max(fingerprint) from {self.relation('cbf_hours')} {where}"
+            " group by usage_hour order by usage_hour"
         )
         return [
             Hour(utc(hour), int(count), Decimal(cost), int(tokens), fingerprint)
@@ -149,9 +162,8 @@ class Warehouse(ABC):
         """The lines of the window (all for None), oldest hour first; with `newest`, that many, newest hour first."""
         if newest is not None:
             window = self._newest_hours(window, newest)
-        names = self.column_names("cbf_lines")
         hour = self.quoted(HOUR_COLUMN)
-        where, parameters = self.between(hour, window)
+        names, where, parameters = self.line_selection(window)
         order = f"order by {hour}{' desc' if newest is not None else ''}, {self.quoted('resource/id')}"
         limit = f" limit {int(newest)}" if newest is not None else ""
         selected = ", ".join(map(self.text_of, names))
@@ -172,6 +184,19 @@ class Warehouse(ABC):
         To put lines in order takes an engine longer than to make JSON of them, and memory for all of them.
         """
         return self.lines(window)
+
+    def line_selection(self, window: Window | None) -> tuple[list[str], str, tuple[Any, ...]]:
+        """The columns of cbf_lines that are sent; a where clause and its parameters, for window and `of_stream`."""
+        names = self.column_names("cbf_lines")
+        where, parameters = self._where(self.quoted(HOUR_COLUMN), window, in_stream=STREAM_COLUMN in names)
+        return [name for name in names if name != STREAM_COLUMN], where, parameters
+
+    def _where(self, column: str, window: Window | None, in_stream: bool) -> tuple[str, tuple[Any, ...]]:
+        where, parameters = self.between(column, window)
+        if self._stream is None or not in_stream:
+            return where, parameters
+        condition = f"coalesce({STREAM_COLUMN}, '') = {self.placeholder}"
+        return f"{where} and {condition}" if where else f"where {condition}", (*parameters, self._stream)
 
     def _newest_hours(self, window: Window | None, lines: int) -> Window | None:
         """The part of the window that holds its newest `lines`: the order needs the ids of these hours only."""
@@ -214,6 +239,8 @@ def open_for_push(
 ) -> Iterator[Warehouse]:
     """The target's views to read and its push log to write, while nobody else can push to the same stream.
 
+    Hours and lines are those of the stream.
+
     The lock is the warehouse's own, so it holds over all processes and hosts, and ends with the process; but for
     `warehouse_dbt`, whose lock holds on one host.
 
@@ -228,7 +255,10 @@ def open_for_push(
         ConfigurationError: as `open_warehouse`.
         LockedError: another push is under way, or the file stays locked.
     """
-    with _engine(target).open_to_push(target, stream, lock_timeout, wait, say) as warehouse:
+    with (
+        _engine(target).open_to_push(target, stream, lock_timeout, wait, say) as warehouse,
+        warehouse.of_stream(stream.name),
+    ):
         yield warehouse
 
 

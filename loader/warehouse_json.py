@@ -35,8 +35,8 @@ def encoded_lines(warehouse: Warehouse, window: Window | None, iso_text: Callabl
         iso_text: makes SQL for a timestamp in the form `"2024-01-15T14:00:00Z"`, quotes included, of a column's.
     """
     hour, cost = quoted(HOUR_COLUMN), as_text(COST_COLUMN)
-    members = ", ".join(_member(name, iso_text) for name in warehouse.column_names("cbf_lines"))
-    where, parameters = warehouse.between(hour, window)
+    names, where, parameters = warehouse.line_selection(window)
+    members = ", ".join(_member(name, iso_text) for name in names)
     statement = (
         f"select {hour}, {cost}, '{{' || concat_ws(',', {members}) || '}}'"  # noqa: S608
         f" from {warehouse.relation('cbf_lines')} {where}"

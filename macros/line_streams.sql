@@ -13,9 +13,9 @@
     {%- set taken = [] -%}
     {%- set streams = [] -%}
     {%- for name in wanted.names -%}
-        {%- if not modules.re.match('^[a-z][a-z0-9_]{0,40}$', name | string) or name in streams | map(attribute='name') -%}
+        {%- if not modules.re.match('^(?!default$)[a-z][a-z0-9_]{0,40}$', name | string) or name in streams | map(attribute='name') -%}
             {{ exceptions.raise_compiler_error(
-                "var streams: the name '" ~ name ~ "' must be small letters, digits and _, once, because the loader looks for CLOUDZERO_CONNECTION_ID_"
+                "var streams: the name '" ~ name ~ "' must be small letters, digits and _, once, and not default, because the loader looks for CLOUDZERO_CONNECTION_ID_"
                 ~ name | string | upper
             ) }}
         {%- endif -%}

@@ -22,7 +22,7 @@ from loader.service.schedule import Ticker
 from loader.service.settings import ServiceSettings
 from loader.service.tick import Job
 from loader.service.watch import Watch
-from loader.settings import read_stream
+from loader.settings import read_streams
 from loader.stopping import StopSignal
 
 
@@ -45,10 +45,10 @@ def make_service(settings: ServiceSettings, job: Job, stop: StopSignal) -> Servi
     Raises:
         ConfigurationError: the stream's name or URL is none.
     """
-    stream = read_stream()
+    streams = read_streams()
     access = Access(job)
-    watch = Watch(access.to_read, stream, job.since)
-    metrics = Metrics(watch, stream)
+    watch = Watch(access.to_read, streams, job.since)
+    metrics = Metrics(watch, streams)
     doorkeeper = Doorkeeper(settings.master_key)
     app = FastAPI(
         title="litellm-cbf", version=__version__, docs_url=None, redoc_url=None, openapi_url=None,
@@ -61,7 +61,7 @@ def make_service(settings: ServiceSettings, job: Job, stop: StopSignal) -> Servi
     app.include_router(_routes_for_the_key(app, metrics, doorkeeper))
     exports = Exports(job, access, metrics, watch, stop, BoundedSemaphore(DRY_RUNS_AT_A_TIME))
     app.include_router(cloudzero_endpoints.make_router(exports, doorkeeper))
-    app.include_router(page.make_router(access.to_read, [stream] if stream else [], doorkeeper, since=job.since))
+    app.include_router(page.make_router(access.to_read, streams, doorkeeper, since=job.since))
     return Service(app, Ticker(job, access, metrics, watch, stop))
 
 

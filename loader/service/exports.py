@@ -14,13 +14,13 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from loader import guards, windows
 from loader.errors import GuardError, LockedError, UsageError
 from loader.plan import Plan, Selection, require_complete
-from loader.report import dry_run_answer, push_answer
+from loader.report import dry_run_answer, pushes_answer
 from loader.service.access import Access
 from loader.service.metrics import Metrics
 from loader.service.refusals import FieldError
-from loader.service.tick import Ears, Job, send
+from loader.service.tick import Ears, Job, held_back, send
 from loader.service.watch import Watch
-from loader.settings import read_credentials
+from loader.settings import read_all_credentials
 from loader.stopping import StopSignal
 from loader.warehouse import Hour
 from loader.windows import HOUR, Window, floor_hour
@@ -148,7 +148,7 @@ class Exports:
             LoaderError: the credentials are missing, the body makes no sense, another push is under way, a guard held
                 hours back, or as `Push.run`.
         """
-        credentials = read_credentials()
+        everyone = read_all_credentials()
         now = _now()
         window = asked.window(now)
         if window is None and asked.operation != "replace_hourly":
@@ -171,13 +171,12 @@ class Exports:
         selection = Selection(chosen, asked.operation, since=self.job.since)
         try:
             with self.access.to_work(), self.metrics.sending() as sent:
-                push = send(job, credentials, selection, self.stop, Ears(check, status=self.metrics.answered), sent)
+                pushes = send(job, everyone, selection, self.stop, Ears(check, status=self.metrics.answered), sent)
         finally:
             self.watch.expire()
-        assert push.plan is not None  # noqa: S101
-        if push.plan.held_back:
-            raise GuardError(f"{guards.explain(push.plan.held_back)} Sent beside them: {push.sent.hours} hour(s).")
-        return push_answer(push)
+        if left := held_back(pushes):
+            raise GuardError(f"{guards.explain(left)} Sent beside them: {sent.hours} hour(s).")
+        return pushes_answer(pushes, sent)
 
     def _newest(self, window: Window | None, limit: int) -> Window:
         with self.access.to_read(LOCK_TIMEOUT) as warehouse:

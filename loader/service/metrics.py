@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timezone
 from decimal import Decimal
@@ -27,9 +27,9 @@ CONTENT_TYPE = CONTENT_TYPE_LATEST
 class Metrics(Collector):
     """Counts what this process does, and shows what the warehouse says. Money is a Decimal up to the scrape."""
 
-    def __init__(self, watch: Watch, stream: Stream | None) -> None:
+    def __init__(self, watch: Watch, streams: Sequence[Stream]) -> None:
         self._watch = watch
-        self._stream = stream.connection_id if stream else ""
+        self._has_stream = bool(streams)
         self._lock = threading.Lock()
         self._settled = Sent()
         self._under_way: list[Sent] = []
@@ -102,7 +102,7 @@ class Metrics(Collector):
             return
         built = "When the run of dbt began that last summed usage"
         yield from _moment("litellm_cbf_models_built_timestamp_seconds", built, seen.built_at)
-        if not self._stream:
+        if not self._has_stream:
             return
         age = (datetime.now(timezone.utc) - seen.pending[0] - HOUR).total_seconds() if seen.pending else 0.0
         yield _gauge(
@@ -112,9 +112,9 @@ class Metrics(Collector):
         yield _gauge("litellm_cbf_oldest_pending_age_seconds", "How long ago the oldest of them ended", max(0.0, age))
         size = GaugeMetricFamily("litellm_cbf_month_bytes", "Bytes held of a month", labels=("month", "stream"))
         rows = GaugeMetricFamily("litellm_cbf_month_rows", "Lines held of a month", labels=("month", "stream"))
-        for month, room in seen.months:
-            size.add_metric((f"{month:%Y-%m}", self._stream), room.size)
-            rows.add_metric((f"{month:%Y-%m}", self._stream), room.rows)
+        for stream, month, room in seen.months:
+            size.add_metric((f"{month:%Y-%m}", stream), room.size)
+            rows.add_metric((f"{month:%Y-%m}", stream), room.rows)
         yield size
         yield rows
 

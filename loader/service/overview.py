@@ -12,7 +12,7 @@ from decimal import Decimal
 
 from loader.guards import MONTH_BYTES, MONTH_ROWS, WARN_AT, Room, rooms
 from loader.plan import Selection, plan
-from loader.push_log import HourRecord, PushLog, accepted_entries, streams
+from loader.push_log import HourRecord, PushLog, streams
 from loader.reconcile import Day, findings
 from loader.report import decimal_text
 from loader.service import reads
@@ -44,8 +44,20 @@ def look(warehouse: Warehouse, wanted: Sequence[Stream], now: datetime, since: d
     newest = reads.newest_hour(warehouse)
     periods = _periods(now, built_at, since)
     sources = [reads.source(warehouse, window) for _, window in periods]
-    hours = {hour.start: hour for hour in warehouse.hours(Window(month_start(_first_day(now)), running + HOUR))}
+    window = Window(_first_day(now), _first_day(now) + timedelta(days=CALENDAR_DAYS))
+    lines = {hour.start: hour for hour in warehouse.hours(Window(month_start(window.start), running + HOUR))}
     shown: list[Stream | None] = [*(wanted or streams(warehouse))] or [None]
+    # Whole months: a guard weighs what is pending against all that its month holds.
+    months = Window(month_start(window.start), window.end)
+    records = {each: PushLog(warehouse, each).records(months) for each in shown if each is not None}
+
+    def sent_to(stream: Stream | None) -> list[HourRecord] | None:
+        """What was sent of all lines: those of var streams share them, any other stream gets them all."""
+        if stream is None:
+            return None
+        together = wanted if len(wanted) > 1 else [stream]
+        return [record for each in together for record in records[each].values()]
+
     return Overview(
         read_at=iso(now),
         built_at=iso(built_at),
@@ -54,7 +66,15 @@ def look(warehouse: Warehouse, wanted: Sequence[Stream], now: datetime, since: d
         newest_hour=iso(newest) if newest else None,
         usage=_usage(warehouse, chart),
         streams=[
-            _stream(warehouse, stream, now, since, hours, list(zip(periods, sources, strict=True))) for stream in shown
+            _stream(
+                warehouse,
+                stream,
+                now,
+                since,
+                records[stream] if stream else {},
+                [_totals(*period, sums, lines, sent_to(stream)) for period, sums in zip(periods, sources, strict=True)],
+            )
+            for stream in shown
         ],
         newest_lines=reads.newest_lines(warehouse, chart),
     )
@@ -83,17 +103,14 @@ def _stream(
     stream: Stream | None,
     now: datetime,
     since: datetime | None,
-    hours: Mapping[datetime, Hour],
-    periods: Sequence[tuple[tuple[str, Window], reads.Source]],
+    records: Mapping[datetime, HourRecord],
+    totals: list[Totals],
 ) -> StreamOverview:
     window = Window(_first_day(now), _first_day(now) + timedelta(days=CALENDAR_DAYS))
-    records: dict[datetime, HourRecord] = {}
-    if stream is not None:
-        # Whole months: a guard weighs what is pending against all that its month holds.
-        records = PushLog(warehouse, stream).records(Window(month_start(window.start), window.end))
     first = max(window.start, since) if since else window.start
-    chosen = plan(warehouse, Selection(None, since=first), records)
-    totals = [_totals(name, period, sums, hours, records if stream else None) for (name, period), sums in periods]
+    with warehouse.of_stream(stream.name if stream else None):
+        hours = {hour.start: hour for hour in warehouse.hours(window)}
+        chosen = plan(warehouse, Selection(None, since=first), records)
     return StreamOverview(
         connection_id=stream.connection_id if stream else None,
         api_url=stream.api_url if stream else None,
@@ -109,7 +126,7 @@ def _totals(
     window: Window,
     sums: reads.Source,
     hours: Mapping[datetime, Hour],
-    records: Mapping[datetime, HourRecord] | None,
+    records: Sequence[HourRecord] | None,
 ) -> Totals:
     """The three sums, and what `loader reconcile` would say of them."""
 
@@ -119,7 +136,8 @@ def _totals(
     lines = sum((hour.cost for start, hour in hours.items() if within(start)), ZERO)
     amounts = {"spend_logs": sums.cost, "hours": sums.cost, "left_out": sums.left_out, "lines": lines}
     if records is not None:
-        amounts["sent"] = sum((entry.cost for entry in accepted_entries(records) if within(entry.hour)), ZERO)
+        accepted = [record.accepted for record in records if record.accepted]
+        amounts["sent"] = sum((entry.cost for entry in accepted if within(entry.hour)), ZERO)
     sent = amounts.get("sent")
     return Totals(
         name=name,

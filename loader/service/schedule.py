@@ -17,7 +17,7 @@ from loader.errors import GuardError, LoaderError, LockedError, StoppedError
 from loader.report import decimal_text
 from loader.service.access import Access
 from loader.service.metrics import FAILED, LOCKED, OK, Metrics
-from loader.service.tick import Ears, Job, tick
+from loader.service.tick import Ears, Job, held_back, tick
 from loader.service.watch import Watch
 from loader.stopping import StopSignal
 
@@ -61,11 +61,10 @@ class Ticker:
 
     def _run(self) -> str:
         with self.access.to_work(WAIT_FOR_EXPORT), self.metrics.sending() as sent:
-            push = tick(self.job, self.stop, Ears(status=self.metrics.answered), sent)
-        assert push.plan is not None  # noqa: S101
+            pushes = tick(self.job, self.stop, Ears(status=self.metrics.answered), sent)
         told = f"{sent.hours:,} hours, {sent.lines:,} lines, ${decimal_text(sent.cost)}"
-        if push.plan.held_back:
-            raise GuardError(f"Sent {told}. {guards.explain(push.plan.held_back)}")
+        if left := held_back(pushes):
+            raise GuardError(f"Sent {told}. {guards.explain(left)}")
         return f"Run ended well: sent {told}." if sent.hours else "Run ended well: nothing was pending."
 
 

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
+from loader import streams
 from loader.anycost import AnyCost
 from loader.delivery import Patience, Sent
 from loader.errors import StoppedError
+from loader.guards import HeldBack
 from loader.plan import Plan, Selection
 from loader.push import Push
 from loader.push_log import PushLog
 from loader.service.dbt import build_models
 from loader.service.turn import turn
-from loader.settings import Credentials, Target, read_credentials, read_stream
+from loader.settings import Credentials, Target, read_all_credentials, read_streams
 from loader.stopping import StopSignal
 from loader.warehouse import open_for_push
 
@@ -50,8 +52,8 @@ class Ears:
     status: Callable[[str], None] = _nothing
 
 
-def tick(job: Job, stop: StopSignal, ears: Ears | None = None, sent: Sent | None = None) -> Push:
-    """Run dbt, then send what is pending; the push then says what was sent and what a guard held back.
+def tick(job: Job, stop: StopSignal, ears: Ears | None = None, sent: Sent | None = None) -> list[Push]:
+    """Run dbt, then send what is pending; a push for each stream then says what was sent and what a guard held back.
 
     Args:
         job: what to run on.
@@ -69,39 +71,50 @@ def tick(job: Job, stop: StopSignal, ears: Ears | None = None, sent: Sent | None
         build_models(job.target_name, job.profiles_dir, stop)
         if stop.is_set:
             raise StoppedError(f"Stopped by {stop.name} after dbt: nothing was sent.", stop.number)
-        return send(job, read_credentials(), Selection(None, since=job.since), stop, ears, sent)
+        return send(job, read_all_credentials(), Selection(None, since=job.since), stop, ears, sent)
 
 
 def _require_no_push(job: Job) -> None:
     """End now rather than after dbt, which would wait for the other push to let go of the views."""
-    stream = read_stream()
     is_new = job.target.type == "duckdb" and not Path(str(job.target.options.get("path", ""))).exists()
-    if stream is not None and not is_new:
+    for stream in [] if is_new else read_streams():
         with open_for_push(job.target, stream, job.lock_timeout, 0, job.say):
             pass
 
 
 def send(
     job: Job,
-    credentials: Credentials,
+    everyone: Sequence[Credentials],
     selection: Selection,
     stop: StopSignal,
     ears: Ears | None = None,
     sent: Sent | None = None,
-) -> Push:
-    """One push, under its lock.
+) -> list[Push]:
+    """One push to each stream, under its lock.
 
     Raises:
-        LoaderError: as `open_for_push` and `Push.run`.
+        LoaderError: as `open_for_push`, `Push.run`, `streams.require_ids` and `streams.for_each`.
     """
-    ears = ears or Ears()
-    with (
-        open_for_push(job.target, credentials.stream, job.lock_timeout, 0, job.say) as warehouse,
-        AnyCost(credentials, heard=ears.status) as client,
-    ):
-        push = Push(
-            warehouse, PushLog(warehouse, credentials.stream), client, selection, job.patience.until(stop), job.say,
-            ears.plan, ears.progress, stop, sent=sent or Sent(),
-        )  # fmt: skip
-        push.run()
-    return push
+    ears, sent = ears or Ears(), sent or Sent()
+
+    def one_stream(credentials: Credentials) -> Push:
+        with (
+            open_for_push(job.target, credentials.stream, job.lock_timeout, 0, job.say) as warehouse,
+            AnyCost(credentials, heard=ears.status) as client,
+        ):
+            streams.require_ids(warehouse, everyone)
+            push = Push(
+                warehouse, PushLog(warehouse, credentials.stream), client, selection, job.patience.until(stop), job.say,
+                ears.plan, ears.progress, stop, sent=sent,
+            )  # fmt: skip
+            push.run()
+        if len(everyone) > 1 and push.plan and push.plan.hours:
+            job.say(f"Stream {streams.title(credentials.name)}: sent {len(push.plan.hours):,} hours.")
+        return push
+
+    return streams.for_each(everyone, one_stream, job.say)
+
+
+def held_back(pushes: Sequence[Push]) -> list[HeldBack]:
+    """The hours that guards held back, of all streams."""
+    return [each for push in pushes if push.plan for each in push.plan.held_back]

@@ -1,10 +1,10 @@
-"""What the warehouse says of the stream: for /ready and /metrics, read when somebody asks, and not too often."""
+"""What the warehouse says of the streams: for /ready and /metrics, read when somebody asks, and not too often."""
 
 from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
@@ -21,11 +21,14 @@ FRESH_SECONDS = 15.0
 
 @dataclass(frozen=True)
 class Seen:
-    """What was read. `pending` are hours (UTC) that CloudZero does not hold as they are now; `months` what it holds."""
+    """What was read. `pending` are hours (UTC) that CloudZero does not hold as they are now; `months` what it holds.
+
+    An hour that is pending in several streams counts once; a month is one of a connection's.
+    """
 
     built_at: datetime
     pending: tuple[datetime, ...] = ()
-    months: tuple[tuple[datetime, Room], ...] = ()
+    months: tuple[tuple[str, datetime, Room], ...] = ()
 
 
 class Watch:
@@ -34,11 +37,11 @@ class Watch:
     def __init__(
         self,
         open_to_read: Callable[[], AbstractContextManager[Warehouse]],
-        stream: Stream | None,
+        streams: Sequence[Stream],
         since: datetime | None = None,
         fresh_seconds: float = FRESH_SECONDS,
     ) -> None:
-        self._open_to_read, self._stream, self._since = open_to_read, stream, since
+        self._open_to_read, self._streams, self._since = open_to_read, streams, since
         self._fresh_seconds = fresh_seconds
         self._looking = threading.Lock()
         self._looked_at: float | None = None
@@ -63,7 +66,7 @@ class Watch:
     def _look(self) -> None:
         try:
             with self._open_to_read() as warehouse:
-                self.seen = look(warehouse, self._stream, self._since)
+                self.seen = look(warehouse, self._streams, self._since)
             self.problem = None
         except LockedError as error:
             if self.seen is None:
@@ -72,11 +75,14 @@ class Watch:
             self.problem = " ".join(str(error).split())
 
 
-def look(warehouse: Warehouse, stream: Stream | None, since: datetime | None) -> Seen:
-    """What is pending of the stream, or held back, and how full its months are."""
-    if stream is None:
-        return Seen(warehouse.built_at())
-    records = PushLog(warehouse, stream).records()
-    chosen = plan(warehouse, Selection(None, since=since), records)
-    pending = [hour.start for hour in chosen.hours] + [each.hour for each in chosen.held_back]
-    return Seen(chosen.built_at, tuple(sorted(pending)), tuple(sorted(rooms(records).items())))
+def look(warehouse: Warehouse, streams: Sequence[Stream], since: datetime | None) -> Seen:
+    """What is pending of the streams, or held back, and how full their months are."""
+    pending: set[datetime] = set()
+    months: list[tuple[str, datetime, Room]] = []
+    for stream in streams:
+        records = PushLog(warehouse, stream).records()
+        with warehouse.of_stream(stream.name):
+            chosen = plan(warehouse, Selection(None, since=since), records)
+        pending |= {hour.start for hour in chosen.hours} | {each.hour for each in chosen.held_back}
+        months += [(stream.connection_id, month, room) for month, room in sorted(rooms(records).items())]
+    return Seen(warehouse.built_at(), tuple(sorted(pending)), tuple(months))

@@ -115,7 +115,9 @@ def page(anycost: SandboxServer) -> dict[str, Any]:
             "series": reads.series(warehouse, window, reads.TEAM, reads.TEAM_NAME, "none"),
             "pushes": reads.pushes(warehouse, stream, warehouse.now(), 2),
             "lines": reads.newest_lines(warehouse, window),
-            "days": reconcile.days(warehouse, reconcile.whole_days(window), PushLog(warehouse, stream).records()),
+            "days": reconcile.days(
+                warehouse, reconcile.whole_days(window), PushLog(warehouse, stream).records().values()
+            ),
         }
 
 

@@ -1,0 +1,112 @@
+"""Several AnyCost streams (var `streams`): which are meant, that none is forgotten, and a push for each of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, Protocol, TypeVar
+
+from loader.errors import (
+    ConfigurationError,
+    GuardError,
+    LoaderError,
+    RejectedError,
+    StoppedError,
+    UnknownOutcomeError,
+    UsageError,
+)
+from loader.settings import CONNECTION_ID
+
+if TYPE_CHECKING:
+    from loader.warehouse import Warehouse
+
+DEFAULT = "default"  # what a user calls the stream that has no name
+# Worst first: what may have happened weighs more than what surely did not.
+BY_WEIGHT: tuple[type[LoaderError], ...] = (UnknownOutcomeError, RejectedError, ConfigurationError, GuardError)
+
+
+class Named(Protocol):
+    """What belongs to a stream: its credentials, or itself."""
+
+    @property
+    def name(self) -> str:
+        """Of var streams; empty for the lines that no name takes."""
+
+
+Given = TypeVar("Given", bound=Named)
+Result = TypeVar("Result")
+
+
+def title(name: str) -> str:
+    """What a user calls a stream."""
+    return name or DEFAULT
+
+
+def chosen(given: Sequence[Given], only: str | None) -> list[Given]:
+    """All of them, or the one that --stream names.
+
+    Raises:
+        UsageError: there is none of this name.
+    """
+    found = [each for each in given if only is None or title(each.name) == only]
+    if not found:
+        known = ", ".join(title(each.name) for each in given)
+        raise UsageError(
+            f"--stream {only!r} is none of: {known}. The environment names them: {CONNECTION_ID}_<NAME>, and"
+            f" {CONNECTION_ID} for {DEFAULT}."
+        )
+    return found
+
+
+def require_ids(warehouse: Warehouse, given: Iterable[Named]) -> None:
+    """Stop when there are lines of a stream that the environment has no connection id for.
+
+    Raises:
+        MissingIdError: which, and what to set.
+    """
+    known = {each.name for each in given}
+    statement = (
+        f"select distinct coalesce(stream, '') from {warehouse.relation('cbf_hours')} where line_count > 0 order by 1"  # noqa: S608
+    )
+    for (name,) in list(warehouse.rows(statement)):
+        if name not in known:
+            variable = f"{CONNECTION_ID}_{name.upper()}" if name else CONNECTION_ID
+            raise MissingIdError(
+                f"The stream {title(name)} has lines, but {variable} is not set, which says where they go (var streams"
+                " in dbt_project.yml). Nothing was sent."
+            )
+
+
+class MissingIdError(ConfigurationError):
+    """A stream without a connection id: nothing is sent to any."""
+
+
+def for_each(given: Sequence[Given], work: Callable[[Given], Result], say: Callable[[str], None]) -> list[Result]:
+    """Do something for each stream, one after the other. One that fails does not keep the others from it.
+
+    Args:
+        given: the streams.
+        work: what to do.
+        say: hears of each that failed, where there are several.
+
+    Raises:
+        LoaderError: the only one failed; of several that failed one error, of the kind that weighs most.
+        StoppedError: an end was asked for; the rest was left.
+    """
+    results, failures = [], []
+    for each in given:
+        try:
+            results.append(work(each))
+        except (StoppedError, MissingIdError):
+            raise
+        except LoaderError as error:
+            if len(given) == 1:
+                raise
+            say(f"Stream {title(each.name)}: {error}")
+            failures.append((each, error))
+    if failures:
+        names = ", ".join(title(each.name) for each, _ in failures)
+        kinds = [kind for kind in BY_WEIGHT if any(isinstance(error, kind) for _, error in failures)]
+        raise (kinds or [GuardError])[0](
+            f"{len(failures)} of {len(given)} streams failed: {names}. The others are done."
+        )
+    return results
