@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
-import time
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -26,16 +27,20 @@ class Run:
 
 def run(command: Sequence[str], environment: Mapping[str, str]) -> Run:
     """Run a command; one that fails ends the benchmark."""
-    began = time.perf_counter()
-    process = subprocess.Popen(command, cwd=ROOT, env=dict(environment), stdout=subprocess.PIPE, text=True)
-    assert process.stdout is not None  # noqa: S101
-    out = process.stdout.read().strip()
-    _, status, usage = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
-    seconds = time.perf_counter() - began
-    if process.returncode:
-        raise SystemExit(f"{' '.join(command)} ended with {process.returncode}:\n{out}")
-    return Run(seconds, usage.ru_maxrss / 1024, out.splitlines()[-1][:90] if out else "")
+    with tempfile.NamedTemporaryFile("r", suffix=".json") as figures:
+        process = subprocess.run(
+            [sys.executable, "-m", "bench.peak", figures.name, *command],
+            cwd=ROOT,
+            env=dict(environment),
+            stdout=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+        out = process.stdout.strip()
+        if process.returncode:
+            raise SystemExit(f"{' '.join(command)} ended with {process.returncode}:\n{out}")
+        found = json.load(figures)
+    return Run(found["seconds"], found["peak_mb"], out.splitlines()[-1][:90] if out else "")
 
 
 def measured(name: str, command: Sequence[str], environment: Mapping[str, str]) -> Run:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from bisect import bisect_right
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
-from itertools import chain, groupby
-from operator import attrgetter
+from itertools import chain
 
 from loader import guards
 from loader.errors import GuardError, UsageError
@@ -167,11 +167,11 @@ def _lines_by_hour(warehouse: Warehouse, plan: Plan) -> Iterator[Iterable[Sendab
         if len(hours) == 1:
             yield _counted(hours[0], lines)
             continue
-        of_hour: dict[datetime, list[Sendable]] = {hour.start: [] for hour in hours}
-        for start, lines_of_hour in groupby(lines, key=attrgetter("hour")):
-            of_hour.setdefault(start, []).extend(lines_of_hour)
+        of_hour: defaultdict[datetime, list[Sendable]] = defaultdict(list)
+        for line in lines:
+            of_hour[line.hour].append(line)
         for hour in hours:
-            found = of_hour.pop(hour.start)
+            found = of_hour.pop(hour.start, [])
             yield found if len(found) == hour.line_count > 0 else _counted(hour, found)
 
 

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import orjson
 
-from loader.warehouse import AMOUNT_COLUMN, COST_COLUMN, EPOCH, HOUR_COLUMN, Warehouse, as_text, quoted, utc
+from loader.warehouse import AMOUNT_COLUMN, COST_COLUMN, HOUR_COLUMN, Warehouse, as_text, quoted, utc
 from loader.windows import Window
 
 
@@ -41,10 +41,13 @@ def encoded_lines(warehouse: Warehouse, window: Window | None, iso_text: Callabl
         f"select {hour}, {cost}, '{{' || concat_ws(',', {members}) || '}}'"  # noqa: S608
         f" from {warehouse.relation('cbf_lines')} {where}"
     )
-    last, moment = None, EPOCH
+    # The same object for all lines of an hour, in whatever order they come: its hash is then known, so that they are
+    # quickly put together.
+    moments: dict[datetime, datetime] = {}
     for start, cost_text, document in warehouse.rows(statement, parameters):
-        if start != last:
-            last, moment = start, utc(start)
+        moment = moments.get(start)
+        if moment is None:
+            moment = moments[start] = utc(start)
         yield EncodedLine(moment, cost_text, document.encode())
 
 
