@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 from loader.drops import deliveries
 from loader.errors import LoaderError, RejectedError
-from loader.settings import Credentials, Target, read_credentials, read_target
-from loader.warehouse import AMOUNT_COLUMN, COST_COLUMN, HOUR_COLUMN, Line, Warehouse, open_warehouse
+from loader.settings import Credentials, Target, read_all_credentials, read_target
+from loader.streams import require_ids, title
+from loader.warehouse import AMOUNT_COLUMN, COST_COLUMN, HOUR_COLUMN, Line, open_warehouse
 from loader.windows import iso
 
 
@@ -24,7 +26,7 @@ class Check:
 def run(
     target_name: str | None, profiles_dir: str | None, lock_timeout: float, say: Callable[[str], None]
 ) -> list[Check]:
-    """All checks in order. A failed one does not stop those that can still be made."""
+    """All checks in order, CloudZero's for each stream. A failed one does not stop those that can still be made."""
     checks: list[Check] = []
 
     def attempt(name: str, look: Callable[[], str]) -> bool:
@@ -34,41 +36,37 @@ def run(
             checks.append(Check(name, str(error), error))
         return checks[-1].error is None
 
-    found: dict[str, Target | Credentials | Line] = {}
+    targets: list[Target] = []
+    given: list[Credentials] = []
+    lines: list[Line] = []
 
     def profile() -> str:
-        target = found["target"] = read_target(profiles_dir, target_name)
+        target = read_target(profiles_dir, target_name)
+        targets.append(target)
         return f"target {target.name}, {target.type}, schema {target.schema}"
 
     def views() -> str:
-        target = found["target"]
-        assert isinstance(target, Target)  # noqa: S101
-        with open_warehouse(target, lock_timeout, say) as warehouse:
-            return _look_at_views(warehouse, found)
+        with open_warehouse(targets[0], lock_timeout, say) as warehouse:
+            built_at = warehouse.built_at()
+            lines.extend(warehouse.lines(newest=1))
+            if given:
+                require_ids(warehouse, given)
+        newest = f"newest line of {iso(lines[0].hour)}" if lines else "no lines yet"
+        return f"built {iso(built_at)}; {newest}"
 
     def credentials() -> str:
-        given = found["credentials"] = read_credentials()
-        return f"connection {given.connection_id} at {given.api_url}"
+        given.extend(read_all_credentials())
+        ids = ", ".join(f"{each.name}={each.connection_id}" if each.name else each.connection_id for each in given)
+        return f"connection {ids} at {given[0].api_url}"
 
-    def validation() -> str:
-        given, line = found["credentials"], found.get("line", SPECIMEN)
-        assert isinstance(given, Credentials) and isinstance(line, Line)  # noqa: S101
-        return _validate(given, line)
-
-    if attempt("profile", profile):
+    has_profile, has_credentials = attempt("profile", profile), attempt("credentials", credentials)
+    if has_profile:
         attempt("views", views)
-    if attempt("credentials", credentials):
-        attempt("cloudzero", validation)
+    if has_credentials:
+        for each in given:
+            name = "cloudzero" if len(given) == 1 else f"cloudzero ({title(each.name)})"
+            attempt(name, partial(_validate, each, lines[0] if lines else SPECIMEN))
     return checks
-
-
-def _look_at_views(warehouse: Warehouse, found: dict[str, Target | Credentials | Line]) -> str:
-    built_at = warehouse.built_at()
-    newest = list(warehouse.lines(newest=1))
-    if not newest:
-        return f"built {iso(built_at)}; no lines yet"
-    found["line"] = newest[0]
-    return f"built {iso(built_at)}; newest line of {iso(newest[0].hour)}"
 
 
 def _validate(credentials: Credentials, line: Line) -> str:

@@ -107,6 +107,26 @@ def test_one_stream_is_pushed_alone(teams: BuiltWarehouse, anycost: SandboxServe
     assert held(anycost) == {"conn-r": 2, CONNECTION: 2}
 
 
+def test_check_and_validate_ask_for_every_stream(teams: BuiltWarehouse, anycost: SandboxServer) -> None:
+    checked = json.loads(teams.project.loader("check", "--format", "json").out)["checks"]
+    assert [(each["check"], each["ok"]) for each in checked] == [
+        ("profile", True), ("credentials", True), ("views", True),
+        ("cloudzero (default)", True), ("cloudzero (product)", True), ("cloudzero (research)", True),
+    ]  # fmt: skip
+    validated = teams.project.loader("validate", "--window", "pending", "--format", "json")
+    assert validated.code == 0, validated.err
+    bodies = json.loads(validated.out)["bodies"]
+    assert [(each["stream"], each["rows"], each["errors"]) for each in bodies] == [
+        ("default", 2, []), ("product", 4, []), ("research", 2, []),
+    ]  # fmt: skip
+    one = teams.project.loader("validate", "--window", "pending", "--stream", "research", "--format", "json")
+    assert [each["stream"] for each in json.loads(one.out)["bodies"]] == ["research"]
+    del teams.project.settings["CLOUDZERO_CONNECTION_ID_PRODUCT"]
+    found = teams.project.loader("check")
+    assert (found.code, "CLOUDZERO_CONNECTION_ID_PRODUCT is not set" in found.err) == (3, True)
+    assert held(anycost) == {}
+
+
 def test_a_stream_without_an_id_stops_everything_before_it_begins(
     teams: BuiltWarehouse, anycost: SandboxServer
 ) -> None:
