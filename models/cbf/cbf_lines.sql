@@ -38,11 +38,11 @@ final as (
         owner_part as {{ cbf_column('resource/account') }},
         cast('cross-region' as {{ dbt.type_string() }}) as {{ cbf_column('resource/region') }},
         cast('llm-usage' as {{ dbt.type_string() }}) as {{ cbf_column('resource/usage_family') }},
-        {{ resource_tag_columns() }}
-        {%- if line_streams() %},
+        {%- if line_streams() %}
         -- Not sent: it says where the line is sent to.
-        {{ line_stream('team_id', 'provider', czrn('provider', 'owner_part', 'local_id')) }} as stream
+        {{ line_stream('team_id', 'provider', czrn('provider', 'owner_part', 'local_id')) }} as stream,
         {%- endif %}
+        {{ resource_tag_columns() }}
     from identified
 )
 

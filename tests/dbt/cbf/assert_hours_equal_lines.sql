@@ -8,7 +8,7 @@ lines as (
         count(*) as line_count,
         sum({{ cbf_column('cost/cost') }}) as cost_usd
     from {{ ref('cbf_lines') }}
-    group by 1, 2
+    group by usage_hour, stream
 ),
 
 hours as (
