@@ -154,7 +154,7 @@ def push(
                     warehouse, PushLog(warehouse, credentials.stream), client, selection,
                     patience.until(stop), report.say,
                     lambda plan: _look_at(plan, asked, include_incomplete, bar), bar.advance, stop,
-                    min(MAX_BODY_BYTES, int(max_body_mb * 1_000_000)),
+                    min(MAX_BODY_BYTES, int(max_body_mb * 1_000_000)), named={each.connection_id for each in everyone},
                 )  # fmt: skip
                 one.run()
         if len(chosen) > 1:

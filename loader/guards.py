@@ -14,7 +14,7 @@ from decimal import Decimal
 
 from loader.drops import Delivery
 from loader.errors import GuardError
-from loader.push_log import HourRecord, accepted_entries
+from loader.push_log import Entry, HourRecord, accepted_entries
 from loader.warehouse import Hour
 from loader.windows import iso, month_start
 
@@ -22,7 +22,7 @@ MONTH_ROWS, MONTH_BYTES = 1_000_000, 70_000_000
 WARN_AT = 0.8
 MORE_ROOM = (
     "Room for more: fewer line_dimensions, `token_tags: false` (about 70 bytes a line), include_providers or"
-    " exclude_providers, or a second connection"
+    " exclude_providers, or several streams (docs/streams.md)"
 )
 
 
@@ -66,10 +66,13 @@ def rooms(records: Mapping[datetime, HourRecord]) -> dict[datetime, Room]:
 
 
 def shrunk(hours: Iterable[Hour], records: Mapping[datetime, HourRecord]) -> Iterator[HeldBack]:
-    """The hours that cost less than what CloudZero accepted of them: retention may have eaten their logs."""
+    """The hours that cost less than what CloudZero accepted of them: retention may have eaten their logs.
+
+    Not those whose lines went to another stream: with all streams together they cost no less than at that time.
+    """
     for hour in hours:
         record = records.get(hour.start)
-        if record and record.accepted and hour.cost < record.accepted.cost:
+        if record and record.accepted and hour.cost < record.accepted.cost and not _moved(hour, record.accepted):
             reason = f"{iso(hour.start)} cost ${_usd(record.accepted.cost)} when it was sent and now ${_usd(hour.cost)}"
             yield HeldBack(hour.start, "shrunk", reason)
 
@@ -168,6 +171,11 @@ class MonthMeter:
             for month, room in sorted(self.rooms.items())
             if room.share >= WARN_AT
         ]
+
+
+def _moved(hour: Hour, accepted: Entry) -> bool:
+    before = accepted.cost if accepted.cost_of_all is None else accepted.cost_of_all
+    return hour.cost_of_all is not None and hour.cost_of_all >= before
 
 
 def _usd(amount: Decimal) -> str:

@@ -13,8 +13,8 @@ from itertools import chain
 from loader import guards
 from loader.errors import GuardError, UsageError
 from loader.guards import HeldBack, shrunk, without_room
-from loader.push_log import EMPTY, REFUSED, WITHOUT_EFFECT, HourRecord, accepted_entries
-from loader.warehouse import COST_COLUMN, HOUR_COLUMN, Hour, Line, Sendable, Warehouse
+from loader.push_log import REFUSED, WITHOUT_EFFECT, HourRecord, accepted_entries
+from loader.warehouse import COST_COLUMN, EMPTY, HOUR_COLUMN, Hour, Line, Sendable, Warehouse
 from loader.windows import HOUR, Window, floor_hour, iso, month_start
 
 SLICE_LINES = 30_000  # lines read from the warehouse and held at a time, but for an hour that has more
@@ -226,8 +226,9 @@ def changed(hour: datetime) -> GuardError:
 def _with_emptied(hours: list[Hour], records: Mapping[datetime, HourRecord], window: Window | None) -> list[Hour]:
     """Without the hours that never had a line, and with those that CloudZero holds and that have lost theirs."""
     with_lines = {hour.start for hour in hours if hour.line_count}
+    found = {hour.start: hour for hour in hours}
     emptied = [
-        Hour(start, 0, Decimal(0), 0, EMPTY)
+        found[start].emptied() if start in found else Hour(start, 0, Decimal(0), 0, EMPTY)
         for start, record in records.items()
         if start not in with_lines
         and (window is None or window.start <= start < window.end)

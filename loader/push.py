@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from time import monotonic
@@ -11,10 +11,11 @@ from loader.delivery import Client, Journal, Patience, Sent, deliver
 from loader.drops import MAX_BODY_BYTES, Delivery, deliveries
 from loader.errors import StoppedError
 from loader.guards import MonthMeter
+from loader.moves import held_elsewhere
 from loader.plan import Plan, Selection, changed, lines_of, plan
-from loader.push_log import ACCEPTED, BEGUN, EMPTY, UNKNOWN, Entry, HourRecord, PushLog, accepted_entries
+from loader.push_log import ACCEPTED, BEGUN, UNKNOWN, Entry, HourRecord, PushLog, accepted_entries
 from loader.stopping import StopSignal
-from loader.warehouse import Warehouse
+from loader.warehouse import EMPTY, Warehouse
 from loader.windows import HOUR, Window, iso, month_start, next_month
 
 
@@ -23,7 +24,8 @@ class Push:
     """One push on an opened warehouse, to one stream.
 
     `check` looks at the plan before anything is sent, and raises to stop it. `progress` is told of lines that were
-    accepted. `max_body_bytes` is CloudZero's limit but in tests.
+    accepted. `named` are the connections that the environment names: what others hold of these hours is told.
+    `max_body_bytes` is CloudZero's limit but in tests.
     """
 
     warehouse: Warehouse
@@ -39,6 +41,7 @@ class Push:
     plan: Plan | None = None
     sent: Sent = field(default_factory=Sent)
     seconds: float = 0.0
+    named: Collection[str] = ()
 
     def run(self) -> Sent:
         """Send what is asked for; `plan` then says what was held back.
@@ -51,6 +54,10 @@ class Push:
         self.check(self.plan)
         if not self.plan.hours:
             return self.sent
+        if self.named:
+            hours = {hour.start for hour in self.plan.hours if hour.line_count}
+            for each in held_elsewhere(self.warehouse, self.log.stream.api_url, self.named, hours):
+                self.say(f"Warning: {each}")
         self._wait_for_what_may_be_under_way()
         journal = PushJournal(self.log, self.plan, self.selection, records, self.progress)
         lines = lines_of(self.warehouse, self.plan)
@@ -130,7 +137,14 @@ class PushJournal(Journal):
     def _entries(self, delivery: Delivery) -> list[Entry]:
         """What the log says of a delivery: its hours, and those that it wipes."""
         entries = [
-            Entry(share.hour, self._fingerprint(delivery, share.hour), share.row_count, share.cost, share.byte_count)
+            Entry(
+                share.hour,
+                self._fingerprint(delivery, share.hour),
+                share.row_count,
+                share.cost,
+                share.byte_count,
+                self._planned[share.hour].cost_of_all,
+            )
             for share in delivery.shares
         ]
         if delivery.operation == "replace_drop":

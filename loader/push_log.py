@@ -16,23 +16,26 @@ from loader.settings import Stream
 from loader.warehouse import Warehouse, utc
 from loader.windows import Window
 
-EMPTY = "empty"  # the fingerprint of an hour without lines, as in cbf_hours
 BEGUN, ACCEPTED, REFUSED, UNKNOWN, WITHOUT_EFFECT = "begun", "accepted", "refused", "unknown", "without_effect"
 COLUMNS = (
     "connection_id", "api_url", "sequence", "usage_hour", "push_id", "operation", "outcome", "fingerprint",
-    "line_count", "cost_usd", "byte_count", "drop_id", "detail", "recorded_at",
+    "line_count", "cost_usd", "byte_count", "cost_of_all_streams_usd", "drop_id", "detail", "recorded_at",
 )  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Entry:
-    """What is sent of one hour (UTC): its rows, USD and bytes as JSON. No fingerprint: nobody knows what it makes."""
+    """What is sent of one hour (UTC): its rows, USD and bytes as JSON. No fingerprint: nobody knows what it makes.
+
+    `cost_of_all` is what all streams of var streams cost in this hour, USD; None from before there were several.
+    """
 
     hour: datetime
     fingerprint: str | None
     line_count: int
     cost: Decimal
     byte_count: int
+    cost_of_all: Decimal | None = None
 
 
 @dataclass(frozen=True)
@@ -63,11 +66,11 @@ class LastEvent:
 
 
 class PushLog:
-    """The log of one stream. Writing needs a warehouse that was opened for a push."""
+    """The log of one `stream`. Writing needs a warehouse that was opened for a push."""
 
     def __init__(self, warehouse: Warehouse, stream: Stream) -> None:
         self._warehouse = warehouse
-        self._stream = stream
+        self.stream = stream
         self._sequence: int | None = None
         self.push_id = str(uuid4())
 
@@ -87,17 +90,22 @@ class PushLog:
             )
             select
                 {hour}, last_event.outcome, newest.accepted_sequence, accepted.fingerprint,
-                accepted.line_count, cast(accepted.cost_usd as {self._warehouse.text_type}), accepted.byte_count
+                accepted.line_count, cast(accepted.cost_usd as {self._warehouse.text_type}), accepted.byte_count,
+                cast(accepted.cost_of_all_streams_usd as {self._warehouse.text_type})
             from newest
             inner join events as last_event on newest.sequence = last_event.sequence
             left join events as accepted on newest.accepted_sequence = accepted.sequence
             order by newest.usage_hour
         """  # noqa: S608
         records: dict[datetime, HourRecord] = {}
-        for hour, outcome, accepted, fingerprint, lines, cost, size in self._warehouse.rows(statement, parameters):
+        found = self._warehouse.rows(statement, parameters)
+        for hour, outcome, accepted, fingerprint, lines, cost, size, cost_of_all in found:
             entry = None
             if accepted is not None:
-                entry = Entry(utc(hour), fingerprint, int(lines or 0), Decimal(cost or 0), int(size or 0))
+                entry = Entry(
+                    utc(hour), fingerprint, int(lines or 0), Decimal(cost or 0), int(size or 0),
+                    None if cost_of_all is None else Decimal(cost_of_all),
+                )  # fmt: skip
             records[utc(hour)] = HourRecord(outcome, entry)
         return records
 
@@ -132,9 +140,9 @@ class PushLog:
         now = self._warehouse.now().astimezone(timezone.utc).replace(tzinfo=None)
         rows = [
             (
-                self._stream.connection_id, self._stream.api_url, self._sequence + number, _naive(entry.hour),
+                self.stream.connection_id, self.stream.api_url, self._sequence + number, _naive(entry.hour),
                 self.push_id, operation, outcome, entry.fingerprint, entry.line_count, entry.cost, entry.byte_count,
-                drop_id or None, detail[:1000] or None, now,
+                entry.cost_of_all, drop_id or None, detail[:1000] or None, now,
             )
             for number, entry in enumerate(entries, 1)
         ]  # fmt: skip
@@ -147,7 +155,7 @@ class PushLog:
         where = f"where connection_id = {mark} and api_url = {mark}"
         if between:
             where += " and " + between.removeprefix("where ")
-        return where, (self._stream.connection_id, self._stream.api_url, *bounds)
+        return where, (self.stream.connection_id, self.stream.api_url, *bounds)
 
 
 def streams(warehouse: Warehouse) -> list[Stream]:

@@ -12,7 +12,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from decimal import Decimal
 from importlib import import_module
@@ -29,19 +29,28 @@ BATCH_ROWS = 2_000
 ENGINES = {"duckdb": "loader.warehouse_duckdb", "postgres": "loader.warehouse_postgres"}
 STREAM_COLUMN = "stream"  # of cbf_lines where var streams makes several: where a line is sent, and no part of it
 HOUR_COLUMN, COST_COLUMN, AMOUNT_COLUMN = "time/usage_start", "cost/cost", "usage/amount"
+EMPTY = "empty"  # the fingerprint of an hour without lines, as in cbf_hours
 EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 NOT_BUILT = "run `dbt build` with the same profile and target first"
 
 
 @dataclass(frozen=True)
 class Hour:
-    """One row of `cbf_hours`: an hour (UTC), its lines, USD, tokens, and the fingerprint of its lines."""
+    """One hour (UTC) of `cbf_hours`: its lines, USD, tokens, and the fingerprint of its lines.
+
+    Of one stream, where there are several; `cost_of_all` is then the USD of them all.
+    """
 
     start: datetime
     line_count: int
     cost: Decimal
     tokens: int
     fingerprint: str
+    cost_of_all: Decimal | None = None
+
+    def emptied(self) -> Hour:
+        """The same hour when it has no line of the stream."""
+        return replace(self, line_count=0, cost=Decimal(0), tokens=0, fingerprint=EMPTY)
 
 
 class Sendable(Protocol):
@@ -146,16 +155,34 @@ class Warehouse(ABC):
 
     def hours(self, window: Window | None = None) -> list[Hour]:
         """The hours of the window that were ever summed, oldest first; all for None. One can be without lines."""
-        where, parameters = self._where("usage_hour", window, in_stream=True)
+        where, bounds = self.between("usage_hour", window)
+        ours = "" if self._stream is None else f"where {self._in_stream()}"
+        stream = () if self._stream is None else (self._stream,)
         # Over all streams there is no fingerprint; with one stream these sums are over one row.
-        statement = (
-            f"select {self.moment('usage_hour')}, sum(line_count), cast(sum(cost_usd) as {self.text_type}),"  # noqa: S608
-            f" sum(total_tokens), max(fingerprint) from {self.relation('cbf_hours')} {where}"
-            " group by usage_hour order by usage_hour"
-        )
+        statement = f"""
+            with hours as (select * from {self.relation("cbf_hours")} {where}),
+            every_stream as (select usage_hour, sum(cost_usd) as cost_usd from hours group by usage_hour),
+            ours as (
+                select
+                    usage_hour,
+                    sum(line_count) as line_count,
+                    sum(cost_usd) as cost_usd,
+                    sum(total_tokens) as total_tokens,
+                    max(fingerprint) as fingerprint
+                from hours {ours}
+                group by usage_hour
+            )
+            select
+                {self.moment("every_stream.usage_hour")}, coalesce(ours.line_count, 0),
+                cast(coalesce(ours.cost_usd, 0) as {self.text_type}), coalesce(ours.total_tokens, 0),
+                coalesce(ours.fingerprint, '{EMPTY}'), cast(every_stream.cost_usd as {self.text_type})
+            from every_stream
+            left join ours on every_stream.usage_hour = ours.usage_hour
+            order by every_stream.usage_hour
+        """  # noqa: S608
         return [
-            Hour(utc(hour), int(count), Decimal(cost), int(tokens), fingerprint)
-            for hour, count, cost, tokens, fingerprint in self.rows(statement, parameters)
+            Hour(utc(hour), int(count), Decimal(cost), int(tokens), fingerprint, Decimal(cost_of_all))
+            for hour, count, cost, tokens, fingerprint, cost_of_all in self.rows(statement, (*bounds, *stream))
         ]
 
     def lines(self, window: Window | None = None, newest: int | None = None) -> Iterator[Line]:
@@ -195,8 +222,11 @@ class Warehouse(ABC):
         where, parameters = self.between(column, window)
         if self._stream is None or not in_stream:
             return where, parameters
-        condition = f"coalesce({STREAM_COLUMN}, '') = {self.placeholder}"
+        condition = self._in_stream()
         return f"{where} and {condition}" if where else f"where {condition}", (*parameters, self._stream)
+
+    def _in_stream(self) -> str:
+        return f"coalesce({STREAM_COLUMN}, '') = {self.placeholder}"
 
     def _newest_hours(self, window: Window | None, lines: int) -> Window | None:
         """The part of the window that holds its newest `lines`: the order needs the ids of these hours only."""

@@ -53,6 +53,14 @@ def rows_of(server: SandboxServer, connection: str) -> list[dict[str, str]]:
     return list(json.loads(server.sandbox.handle("GET", path, {"Authorization": KEY}, None).body)["billing_drop"])
 
 
+def costs(server: SandboxServer) -> dict[str, Decimal]:
+    """Connection → USD that the sandbox holds of the month."""
+    return {
+        connection: sum((Decimal(row["cost/cost"]) for row in rows_of(server, connection)), Decimal(0))
+        for connection in (CONNECTION, "conn-r", "conn-p")
+    }
+
+
 @pytest.fixture
 def teams(warehouse: BuiltWarehouse, anycost: SandboxServer) -> BuiltWarehouse:
     """Two hours with a line for each of four teams; c belongs to no name."""
@@ -161,18 +169,50 @@ def test_a_team_that_moves_leaves_its_old_stream(teams: BuiltWarehouse, anycost:
     assert teams.project.loader("push", "--window", "pending").code == 0
     split(teams, {"by": "team", "names": {"research": ["a", "c"], "product": ["b", "it's \\ odd"]}})
     assert set(by_stream(teams)) == {"product", "research"}
-    # The default stream has lost its hours: that is told, and not done unless it is meant.
-    kept = teams.project.loader("push", "--window", "pending")
-    assert (kept.code, "--allow-shrink" in kept.err) == (6, True)
-    assert teams.project.loader("push", "--window", "pending", "--allow-shrink").code == 0
-    rows = {connection: rows_of(anycost, connection) for connection in (CONNECTION, "conn-r", "conn-p")}
-    assert sum(Decimal(row["cost/cost"]) for row in rows[CONNECTION]) == 0
-    assert sum(Decimal(row["cost/cost"]) for each in rows.values() for row in each) == Decimal("16")
+    # The default stream has lost its hours, but the two together have lost nothing.
     assert teams.project.loader("push", "--window", "pending").code == 0
-    # And back to one stream: the names' streams give theirs back.
+    assert costs(anycost) == {CONNECTION: 0, "conn-r": Decimal(8), "conn-p": Decimal(8)}
+    # Back to one stream, and a push that ends between the two: the default has all, the others theirs as well.
     split(teams, None)
+    assert teams.project.loader("push", "--window", "pending", "--stream", "default").code == 0
+    assert costs(anycost) == {CONNECTION: Decimal(16), "conn-r": Decimal(8), "conn-p": Decimal(8)}
+    status = json.loads(teams.project.loader("status", "--format", "json").out)
+    assert [sum(month["hours_pending"] for month in each["months"]) for each in status["streams"]] == [0, 2, 2]
+    assert teams.project.loader("push", "--window", "pending").code == 0
+    assert costs(anycost) == {CONNECTION: Decimal(16), "conn-r": 0, "conn-p": 0}
+
+
+def test_money_that_is_in_no_stream_any_more_is_not_taken_for_moved(
+    teams: BuiltWarehouse, anycost: SandboxServer
+) -> None:
+    assert teams.project.loader("push", "--window", "pending").code == 0
+    teams.project.write("delete from cbf.int_usage__hourly where team_id = 'c' and cost_usd = 1.5")
+    teams.project.dbt("run", "--full-refresh", "--select", "cbf_lines", "cbf_hours", variables={
+        "streams": {"by": "team", "names": {"research": ["a", "c"], "product": ["b", "it's \\ odd"]}}
+    })  # fmt: skip
+    kept = teams.project.loader("push", "--window", "pending")
+    # Of the first hour c's line is gone, of the second it has moved.
+    assert (kept.code, "Held back 1 hour(s) that cost less" in kept.err) == (6, True)
+    assert costs(anycost) == {CONNECTION: Decimal("1.5"), "conn-r": Decimal("6.5"), "conn-p": Decimal(8)}
     assert teams.project.loader("push", "--window", "pending", "--allow-shrink").code == 0
-    assert sum(month["rows"] for month in anycost.sandbox.state()["streams"][CONNECTION].values()) == 8
+    assert costs(anycost) == {CONNECTION: 0, "conn-r": Decimal("6.5"), "conn-p": Decimal(8)}
+
+
+def test_hours_that_a_connection_without_a_name_holds_as_well_are_told(
+    teams: BuiltWarehouse, anycost: SandboxServer
+) -> None:
+    assert teams.project.loader("push", "--window", "pending").code == 0
+    split(teams, None)
+    for name in IDS:
+        del teams.project.settings[name]
+    told = teams.project.loader("push", "--window", "pending")
+    assert (told.code, told.err.count("Warning:")) == (0, 2)
+    assert "Warning: the connection conn-r holds 2 of these hours as well, $4.0" in told.err
+    assert costs(anycost) == {CONNECTION: Decimal(16), "conn-r": Decimal(4), "conn-p": Decimal(8)}
+    teams.project.settings |= {"CLOUDZERO_CONNECTION_ID_OLD": "conn-r", "CLOUDZERO_CONNECTION_ID_OLD_2": "conn-p"}
+    emptied = teams.project.loader("push", "--window", "pending")
+    assert (emptied.code, "Warning" in emptied.err) == (0, False)
+    assert costs(anycost) == {CONNECTION: Decimal(16), "conn-r": 0, "conn-p": 0}
 
 
 def test_by_provider_and_by_hash(tmp_path: Path, template_of: Callable[[str], Template]) -> None:

@@ -105,7 +105,7 @@ def send(
             streams.require_ids(warehouse, everyone)
             push = Push(
                 warehouse, PushLog(warehouse, credentials.stream), client, selection, job.patience.until(stop), job.say,
-                ears.plan, ears.progress, stop, sent=sent,
+                ears.plan, ears.progress, stop, sent=sent, named={each.connection_id for each in everyone},
             )  # fmt: skip
             push.run()
         if len(everyone) > 1 and push.plan and push.plan.hours:

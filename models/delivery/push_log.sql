@@ -25,6 +25,7 @@ final as (
         cast(null as {{ dbt.type_bigint() }}) as line_count,
         cast(null as {{ usd_type() }}) as cost_usd,
         cast(null as {{ dbt.type_bigint() }}) as byte_count,
+        cast(null as {{ usd_type() }}) as cost_of_all_streams_usd,
         cast(null as {{ dbt.type_string() }}) as drop_id,
         cast(null as {{ dbt.type_string() }}) as detail,
         cast(null as timestamp) as recorded_at

@@ -242,7 +242,7 @@ def test_a_month_without_room_holds_back_the_newest_hours(monkeypatch: pytest.Mo
     assert pending([4, 3, 3, 1], {0: held("f4", 4, lines=4, size=400)}) == ([1, 2], [3])
     made = plan(FakeWarehouse([9] * 9, built=FIRST + 9 * HOUR), Selection(None), {})
     assert len(made.held_back) > 0
-    for word in ("bytes a line", "line_dimensions", "token_tags", "second connection", "--allow-full-month"):
+    for word in ("bytes a line", "line_dimensions", "token_tags", "several streams", "--allow-full-month"):
         assert word in explain(made.held_back)
 
 
