@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -11,9 +14,22 @@ from loader.sandbox import AnyCostSandbox
 from loader.sandbox_server import SandboxServer, serve_sandbox
 from tests.anycost import KEY
 from tests.litellm.database import Database, Server
+from tests.parsing import CACHE
 from tests.project import Project
 from tests.torture import TOTALS
 from tests.warehouse import BuiltWarehouse, Template, make_template
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """One folder for what dbt has parsed, for all workers of a session."""
+    if not hasattr(config, "workerinput"):
+        os.environ[CACHE] = tempfile.mkdtemp(prefix="parsed-")
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Delete that folder."""
+    if not hasattr(config, "workerinput"):
+        shutil.rmtree(os.environ.pop(CACHE), ignore_errors=True)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
@@ -37,7 +53,7 @@ def litellm_database(postgres: Server) -> Callable[[], Database]:
     template = postgres.create("litellm_template")
     assert template.migrate() > 200
     count = iter(range(1_000_000))
-    return lambda: postgres.create(f"litellm_{next(count)}", template.name)
+    return lambda: postgres.create(f"litellm_{next(count):06}", template.name)
 
 
 @pytest.fixture(params=["duckdb", "postgres"])

@@ -12,6 +12,8 @@ from collections.abc import Mapping, Sequence
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 
+from tests import parsing
+
 CONTEXT = multiprocessing.get_context("forkserver")
 CONTEXT.set_forkserver_preload(
     [
@@ -47,6 +49,8 @@ def run_command(
         if program == "dbt":
             from dbt.cli.main import cli
 
+            if parsed := environment.get(parsing.CACHE):
+                parsing.share(Path(parsed))
             cli(prog_name=program)
         else:
             from loader.cli import main

@@ -99,7 +99,7 @@ class Template:
             shutil.copy(self.project.duckdb_file, project.duckdb_file)
         else:
             assert self.project.database is not None
-            copied = self.server.create(f"copy_{self.copies}_{folder.name[-30:].lower()}", self.project.database.name)
+            copied = self.server.create(f"copies_{self.copies:07}", self.project.database.name)
             project = Project(folder, copied)
         return BuiltWarehouse(project, self.hours_sql)
 
