@@ -46,8 +46,8 @@ def share(folder: Path) -> None:
         parsed.write_bytes((Path(self.root_project.project_target_path) / FILE).read_bytes())
         parsed.rename(folder / f"{key} {state.profile_hash.checksum} {database}")
 
-    ManifestLoader.build_manifest_state_check = check_and_take
-    ManifestLoader.write_manifest_for_partial_parse = write_and_leave
+    ManifestLoader.build_manifest_state_check = check_and_take  # type: ignore[method-assign]
+    ManifestLoader.write_manifest_for_partial_parse = write_and_leave  # type: ignore[method-assign]
 
 
 def _key(loader: Any, state: Any) -> str:
