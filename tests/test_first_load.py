@@ -13,14 +13,14 @@ from tests.litellm.requests import spend_log
 from tests.project import BIN, ROOT, Project, put
 
 NOW = datetime.now(timezone.utc).replace(minute=0, second=0, microsecond=0)
-# Five days with three requests each; the newest is half an hour old.
+# Four days with three requests each; the newest is half an hour old.
 REQUESTS = [
     spend_log(f"r{day}-{n}", NOW - timedelta(days=day, hours=n, minutes=30), spend=0.25)
-    for day in range(5)
+    for day in range(4)
     for n in range(3)
 ]
 SUMMED = "select count(*), coalesce(sum(request_count), 0), coalesce(sum(cost_usd), 0) from cbf.int_usage__hourly"
-WHOLE = [(15, 15, Decimal("3.75"))]
+WHOLE = [(12, 12, Decimal("3"))]
 
 
 def load(project: Project, *arguments: str) -> subprocess.Popen[str]:
@@ -44,9 +44,9 @@ def test_a_load_that_is_ended_goes_on_where_it_was(tmp_path: Path) -> None:
     assert first.wait() == 143, told
     assert "the same command goes on" in told[-1]
     assert "Traceback" not in "".join(told)
-    days = {(NOW - timedelta(days=day, hours=n, minutes=30)).date() for day in range(5) for n in range(3)}
+    days = {(NOW - timedelta(days=day, hours=n, minutes=30)).date() for day in range(4) for n in range(3)}
     [(_, requests, _)] = project.rows(SUMMED)
-    assert 0 < requests < 15
+    assert 0 < requests < 12
     (built_at,) = project.rows("select built_at from cbf.cbf_as_of")[0]
     assert built_at.date() == sorted(days)[2]
     assert project.rows("select max(usage_hour) < (select built_at from cbf.cbf_as_of) from cbf.int_usage__hourly") == [

@@ -42,7 +42,7 @@ def test_lines_and_fingerprints_equal_those_of_postgresql_and_duckdb(
     database.insert_spend_logs(requests)
     files = Project(tmp_path / "duckdb")
     write(requests, files.logs, "jsonl")
-    spark = {kind: spark_project() for kind in ("jsonl", "json", "parquet", "payload")}
+    spark = {kind: spark_project() for kind in ("jsonl", "parquet", "payload")}
     for kind, project in spark.items():
         write(requests, project.logs, kind) if kind != "parquet" else write_parquet_as_exported(requests, project.logs)
 
@@ -86,7 +86,7 @@ def test_nested_parquet_is_read_and_json_inside_of_its_texts_is_refused(project:
 def test_a_folder_may_mix_kinds_and_repeat_requests(project: SparkProject) -> None:
     rows = [spend_log(f"r{n}", HOUR, spend=0.25) for n in range(4)]
     late = [row | {"spend": 0.5, "updated_at": "2026-11-01T13:30:00.000"} for row in rows[:1]]
-    for kind, part in (("jsonl", rows[:2]), ("parquet", rows[2:]), ("payload_files", rows[:3])):
+    for kind, part in (("jsonl", rows[:2]), ("json", rows[1:3]), ("parquet", rows[2:]), ("payload_files", rows[:3])):
         write(part, project.logs, kind, name=kind)
     write(late, project.logs, "jsonl", name="late, {1}")
     (project.logs / "README.txt").write_text("not a spend log")
