@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 import requests
 from fastapi import FastAPI, HTTPException
-from playwright.sync_api import Browser
+from playwright.sync_api import Browser, expect
 
 from loader.push_log import REFUSED, Entry, PushLog
 from loader.sandbox_server import SandboxServer
@@ -194,7 +194,7 @@ def test_all_agree_once_all_is_sent(warehouse: BuiltWarehouse, stream: Stream, b
         seen.page.evaluate("window.before = document.querySelector('#lines tbody')")
         assert warehouse.project.loader("push", "--window", "pending", "--settle-for", "0s").code == 0
         seen.refresh()
-        seen.page.wait_for_function("document.querySelector('#totals-head').textContent.includes('to the last digit')")
+        expect(seen.page.locator("#totals-head")).to_contain_text("to the last digit")
         assert seen.text("#calendar-summary") == "Every complete hour with usage is at CloudZero as it is now."
         # What has not changed was not made anew: nothing flickers.
         assert seen.page.evaluate("window.before === document.querySelector('#lines tbody')")
