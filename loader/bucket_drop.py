@@ -22,10 +22,12 @@ import orjson
 
 from loader.bucket_store import BucketStore
 from loader.errors import ConfigurationError, GuardError, StoppedError
-from loader.plan import Plan, changed, lines_of
+from loader.lines import COST_COLUMN, HOUR_COLUMN, Hour
+from loader.plan import Plan
+from loader.plan_lines import changed, lines_of
 from loader.report import Bar
 from loader.stopping import StopSignal
-from loader.warehouse import COST_COLUMN, HOUR_COLUMN, Hour, Warehouse
+from loader.warehouse import Warehouse
 from loader.windows import Window, floor_hour, iso
 
 VERSION = "1.3.0"

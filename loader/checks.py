@@ -8,9 +8,11 @@ from functools import partial
 
 from loader.drops import deliveries
 from loader.errors import LoaderError, RejectedError
-from loader.settings import Credentials, Target, read_all_credentials, read_target
+from loader.lines import AMOUNT_COLUMN, COST_COLUMN, HOUR_COLUMN, Line
+from loader.profiles import Target, read_target
+from loader.settings import Credentials, read_all_credentials
 from loader.streams import require_ids, title
-from loader.warehouse import AMOUNT_COLUMN, COST_COLUMN, HOUR_COLUMN, Line, open_warehouse
+from loader.warehouse import open_warehouse
 from loader.windows import iso
 
 

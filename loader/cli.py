@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from loader import __version__, cli_audit, cli_bucket, cli_delivery, cli_service, cli_tools
+from loader import __version__, cli_audit, cli_bucket, cli_checks, cli_delivery, cli_service, cli_tools
 from loader.errors import LoaderError, StoppedError
 
 EPILOG = """Exit codes: 0 done or nothing to do, 2 usage, 3 configuration, 4 refused by CloudZero, 5 outcome unknown or
@@ -51,7 +51,7 @@ def main() -> None:
 
 for command in (
     cli_delivery.dry_run, cli_delivery.push, cli_service.load, cli_service.run, cli_service.serve, cli_audit.status,
-    cli_audit.verify, cli_audit.validate, cli_audit.reconcile, cli_audit.check, cli_bucket.drop, cli_tools.sample,
+    cli_audit.verify, cli_checks.validate, cli_audit.reconcile, cli_checks.check, cli_bucket.drop, cli_tools.sample,
     cli_tools.sandbox,
 ):  # fmt: skip
     main.add_command(command)

@@ -65,7 +65,7 @@ def dry_run(
         warehouse.of_stream(name),
     ):
         if stream is not None:
-            from loader.plan import newest_lines
+            from loader.plan_lines import newest_lines
 
             chosen = _pending(warehouse, stream, asked.since)
             if chosen.held_back:

@@ -87,6 +87,10 @@ def lock_options(command: Command) -> Command:
     )(command)  # fmt: skip
 
 
+table_or_json = click.option(
+    "--format", "style", default="table", show_default=True, type=click.Choice(("table", "json"))
+)
+
 since_option = click.option(
     "--since", envvar="LOADER_PUSH_SINCE", show_envvar=True, metavar="TIME",
     help="Older hours are another exporter's: they are not pending, and not verified.",
@@ -155,7 +159,7 @@ def warehouse_to_read(
 ) -> AbstractContextManager[Warehouse]:
     """The warehouse, opened to read."""
     from loader import report
-    from loader.settings import read_target
+    from loader.profiles import read_target
     from loader.warehouse import open_warehouse
 
     return open_warehouse(read_target(profiles_dir, target), seconds(lock_timeout), report.say)
@@ -166,7 +170,7 @@ def warehouse_to_push(
 ) -> AbstractContextManager[Warehouse]:
     """The warehouse, opened for a push to a stream that nobody else can push to meanwhile."""
     from loader import report
-    from loader.settings import read_target
+    from loader.profiles import read_target
     from loader.warehouse import open_for_push
 
     return open_for_push(read_target(profiles_dir, target), stream, seconds(lock_timeout), seconds(wait), report.say)

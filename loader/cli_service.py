@@ -32,8 +32,9 @@ def run(
     from loader.cli_delivery import report_pushes
     from loader.delivery import Sent
     from loader.plan import Plan
+    from loader.profiles import read_target
     from loader.service.tick import Ears, Job, tick
-    from loader.settings import read_credentials, read_target
+    from loader.settings import read_credentials
     from loader.stopping import StopSignal
 
     read_credentials()  # before dbt is run for nothing
@@ -64,8 +65,8 @@ def load(target: str | None, profiles_dir: str | None, lock_timeout: str, step: 
     where it was. When all is summed it is one plain run of dbt.
     """
     from loader import first_load, report
+    from loader.profiles import read_target
     from loader.service.tick import Job
-    from loader.settings import read_target
     from loader.stopping import StopSignal
 
     job = Job(
@@ -102,9 +103,9 @@ def serve(
     """  # noqa: D301 (Click: lines as they stand)
     from loader import report
     from loader.errors import ConfigurationError
+    from loader.profiles import read_target
     from loader.service.settings import read_service_settings
     from loader.service.tick import Job
-    from loader.settings import read_target
 
     settings = read_service_settings(host, port)
     job = Job(

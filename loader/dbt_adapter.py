@@ -11,7 +11,7 @@ from importlib.util import find_spec
 from typing import Any
 
 from loader.errors import ConfigurationError
-from loader.settings import Target
+from loader.profiles import Target
 
 _SECRET_NAME = re.compile(r"pass|secret|token|key|credential", re.IGNORECASE)
 _HEADING = re.compile(r"[A-Z][a-z]+ Error")

@@ -17,10 +17,11 @@ from decimal import ROUND_HALF_UP, Decimal
 from pathlib import Path
 
 from loader.anycost import AnyCost
+from loader.profiles import read_target
 from loader.report import decimal_text
 from loader.sandbox import AnyCostSandbox
 from loader.sandbox_server import serve_sandbox
-from loader.settings import Credentials, Secret, read_target
+from loader.settings import Credentials, Secret
 from loader.warehouse import open_warehouse
 
 FOLDER = Path("demo")

@@ -14,7 +14,7 @@ from decimal import Decimal
 from itertools import groupby
 
 from loader.errors import GuardError
-from loader.warehouse import Line, Sendable
+from loader.lines import Line, Sendable
 from loader.windows import iso, month_start
 
 OPERATIONS = ("replace_hourly", "replace_drop", "sum")

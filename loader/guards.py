@@ -14,8 +14,8 @@ from decimal import Decimal
 
 from loader.drops import Delivery
 from loader.errors import GuardError
+from loader.lines import Hour
 from loader.push_log import Entry, HourRecord, accepted_entries
-from loader.warehouse import Hour
 from loader.windows import iso, month_start
 
 MONTH_ROWS, MONTH_BYTES = 1_000_000, 70_000_000

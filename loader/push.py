@@ -11,11 +11,13 @@ from loader.delivery import Client, Journal, Patience, Sent, deliver
 from loader.drops import MAX_BODY_BYTES, Delivery, deliveries
 from loader.errors import StoppedError
 from loader.guards import MonthMeter
+from loader.lines import EMPTY
 from loader.moves import held_elsewhere
-from loader.plan import Plan, Selection, changed, lines_of, plan
+from loader.plan import Plan, Selection, plan
+from loader.plan_lines import changed, lines_of
 from loader.push_log import ACCEPTED, BEGUN, UNKNOWN, Entry, HourRecord, PushLog, accepted_entries
 from loader.stopping import StopSignal
-from loader.warehouse import EMPTY, Warehouse
+from loader.warehouse import Warehouse
 from loader.windows import HOUR, Window, iso, month_start, next_month
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, TextIO
 import orjson
 
 from loader.drops import encode
-from loader.warehouse import AMOUNT_COLUMN, COST_COLUMN, HOUR_COLUMN, Hour, Line
+from loader.lines import AMOUNT_COLUMN, COST_COLUMN, HOUR_COLUMN, Hour, Line
 from loader.windows import iso
 
 if TYPE_CHECKING:

@@ -1,8 +1,4 @@
-"""What the loader is told: dbt's own profile, and CloudZero's credentials from the environment or a file.
-
-The profile is read here and not through dbt, whose import alone takes seconds. The rules are dbt's
-(docs.getdbt.com/docs/core/connect-data-platform/connection-profiles): the same file, target and variables.
-"""
+"""What the loader is told by the environment: CloudZero's credentials, also from a file, and times."""
 
 from __future__ import annotations
 
@@ -12,12 +8,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
 from zoneinfo import ZoneInfo
 
 from loader.errors import ConfigurationError, UsageError
 
-DEFAULT_PROFILE = "litellm_cbf"
 CONNECTION_ID = "CLOUDZERO_CONNECTION_ID"
 DEFAULT_API_URL = "https://api.cloudzero.com"
 # The sentence that LiteLLM's users know; LiteLLM's page, "Missing Credentials Error".
@@ -45,22 +39,6 @@ class Secret:
 
     def __format__(self, spec: str) -> str:
         return "***"
-
-
-@dataclass(frozen=True)
-class Target:
-    """One output of a dbt profile, its `env_var()` calls answered. `options` can hold a password: never shown.
-
-    `profile` is its profile's name, and `profiles_dir` and `project_dir` are where it was found.
-    """
-
-    name: str
-    type: str
-    schema: str
-    options: Mapping[str, Any] = field(repr=False)
-    profile: str = DEFAULT_PROFILE
-    profiles_dir: Path = Path()
-    project_dir: Path = Path()
 
 
 @dataclass(frozen=True, order=True)
@@ -219,100 +197,3 @@ def parse_duration(text: str) -> timedelta:
         return timedelta(seconds=float(match[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[match[2]])
     except OverflowError as error:
         raise UsageError(f"{text!r} is too long a duration: write 90s, 15m or 2h.") from error
-
-
-def read_target(
-    profiles_dir: str | None,
-    target: str | None,
-    environ: Mapping[str, str] = os.environ,
-    project_dir: Path = Path(),
-) -> Target:
-    """The dbt target to read from.
-
-    Args:
-        profiles_dir: --profiles-dir, else DBT_PROFILES_DIR, else the project's folder, else ~/.dbt, as in dbt.
-        target: --target, else DBT_TARGET, else the profile's own.
-        environ: what `env_var()` sees.
-        project_dir: where dbt_project.yml names the profile.
-
-    Raises:
-        ConfigurationError: no such file, profile, target or environment variable.
-    """
-    path = _profiles_path(profiles_dir or environ.get("DBT_PROFILES_DIR"), project_dir)
-    profile_name = environ.get("DBT_PROFILE") or _project_profile(project_dir)
-    profile = _mapping(_read_yaml(path).get(profile_name))
-    if profile is None:
-        raise ConfigurationError(f"{path} has no profile {profile_name!r}: profiles.example.yml shows one.")
-    outputs = _mapping(profile.get("outputs")) or {}
-    name = target or environ.get("DBT_TARGET") or str(_render(profile.get("target", "default"), environ, path))
-    output = _mapping(outputs.get(name))
-    if output is None:
-        known = ", ".join(sorted(map(str, outputs))) or "none"
-        raise ConfigurationError(f"{path} has no target {name!r} in profile {profile_name!r}; it has: {known}.")
-    options = {key: _render(value, environ, path) for key, value in output.items()}
-    if not options.get("type") or not options.get("schema"):
-        raise ConfigurationError(f"{path}: target {name!r} needs a type and a schema.")
-    return Target(name, str(options["type"]), str(options["schema"]), options, profile_name, path.parent, project_dir)
-
-
-def _profiles_path(profiles_dir: str | None, project_dir: Path) -> Path:
-    folders = [Path(profiles_dir)] if profiles_dir else [project_dir, Path.home() / ".dbt"]
-    for folder in folders:
-        if (folder / "profiles.yml").is_file():
-            return folder / "profiles.yml"
-    places = " or ".join(str(folder.resolve()) for folder in folders)
-    raise ConfigurationError(
-        f"No profiles.yml in {places}: run `make setup`, copy profiles.example.yml, or name its folder"
-        " with --profiles-dir."
-    )
-
-
-def _project_profile(project_dir: Path) -> str:
-    path = project_dir / "dbt_project.yml"
-    return str(_read_yaml(path).get("profile", DEFAULT_PROFILE)) if path.is_file() else DEFAULT_PROFILE
-
-
-def _read_yaml(path: Path) -> dict[str, Any]:
-    import yaml
-
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigurationError(f"{path} cannot be read: {type(error).__name__}.") from error
-    except yaml.YAMLError as error:
-        # The problem itself can quote the line, and the line can hold a password.
-        mark = getattr(error, "problem_mark", None)
-        place = f", line {mark.line + 1}" if mark else ""
-        raise ConfigurationError(f"{path}{place} is not valid YAML.") from error
-    return _mapping(content) or {}
-
-
-def _mapping(value: Any) -> dict[str, Any] | None:
-    return value if isinstance(value, dict) else None
-
-
-def _render(value: Any, environ: Mapping[str, str], path: Path) -> Any:
-    """One value of a profile with `{{ env_var('NAME', 'default') }}` answered, and dbt's as_… filters let through."""
-    if isinstance(value, dict):
-        return {key: _render(item, environ, path) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_render(item, environ, path) for item in value]
-    if not isinstance(value, str) or "{" not in value:
-        return value
-
-    from jinja2 import TemplateError
-    from jinja2.sandbox import SandboxedEnvironment
-
-    def env_var(name: str, default: str | None = None) -> str:
-        found = environ.get(name, default)
-        if found is None:
-            raise ConfigurationError(f"{path} needs the environment variable {name}, which is not set.")
-        return found
-
-    environment = SandboxedEnvironment()
-    environment.globals["env_var"] = env_var
-    environment.filters.update(dict.fromkeys(("as_number", "as_bool", "as_native", "as_text"), str))
-    try:
-        return environment.from_string(value).render()
-    except (TemplateError, TypeError, ArithmeticError) as error:
-        raise ConfigurationError(f"{path} holds a template that cannot be rendered: {type(error).__name__}.") from error

@@ -8,10 +8,11 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 
 from loader.guards import MONTH_BYTES, MONTH_ROWS, Room, rooms
+from loader.lines import Hour
 from loader.plan import Selection, plan
 from loader.push_log import HourRecord, LastEvent, PushLog
 from loader.settings import DEFAULT_API_URL, Stream
-from loader.warehouse import Hour, Warehouse
+from loader.warehouse import Warehouse
 from loader.windows import HOUR, floor_hour, iso, month_start
 
 

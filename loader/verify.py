@@ -8,8 +8,8 @@ from datetime import datetime, timezone
 from decimal import Decimal, InvalidOperation
 
 from loader.errors import UnknownOutcomeError
+from loader.lines import COST_COLUMN, EMPTY, HOUR_COLUMN, Hour
 from loader.push_log import HourRecord
-from loader.warehouse import COST_COLUMN, EMPTY, HOUR_COLUMN, Hour
 
 NOTHING = (0, Decimal(0))
 Amount = tuple[int, Decimal]  # lines, USD

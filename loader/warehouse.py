@@ -12,79 +12,23 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from decimal import Decimal
 from importlib import import_module
-from typing import Any, Protocol
-
-import orjson
+from typing import Any
 
 from loader.errors import ConfigurationError
-from loader.settings import Stream, Target
+from loader.lines import AMOUNT_COLUMN, COST_COLUMN, EMPTY, HOUR_COLUMN, Hour, Line, Sendable
+from loader.profiles import Target
+from loader.settings import Stream
 from loader.sql_values import parsed
 from loader.windows import HOUR, Window, iso
 
 BATCH_ROWS = 2_000
 ENGINES = {"duckdb": "loader.warehouse_duckdb", "postgres": "loader.warehouse_postgres"}
 STREAM_COLUMN = "stream"  # of cbf_lines where var streams makes several: where a line is sent, and no part of it
-HOUR_COLUMN, COST_COLUMN, AMOUNT_COLUMN = "time/usage_start", "cost/cost", "usage/amount"
-EMPTY = "empty"  # the fingerprint of an hour without lines, as in cbf_hours
 EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 NOT_BUILT = "run `dbt build` with the same profile and target first"
-
-
-@dataclass(frozen=True)
-class Hour:
-    """One hour (UTC) of `cbf_hours`: its lines, USD, tokens, and the fingerprint of its lines.
-
-    Of one stream, where there are several; `cost_of_all` is then the USD of them all.
-    """
-
-    start: datetime
-    line_count: int
-    cost: Decimal
-    tokens: int
-    fingerprint: str
-    cost_of_all: Decimal | None = None
-
-    def emptied(self) -> Hour:
-        """The same hour when it has no line of the stream."""
-        return replace(self, line_count=0, cost=Decimal(0), tokens=0, fingerprint=EMPTY)
-
-
-class Sendable(Protocol):
-    """A line as AnyCost gets it: its hour (UTC), its USD, and its bytes as JSON."""
-
-    @property
-    def hour(self) -> datetime:
-        """UTC."""
-
-    @property
-    def cost(self) -> Decimal:
-        """USD."""
-
-    @property
-    def data(self) -> bytes:
-        """One JSON object: all values are strings, absent ones are left out."""
-
-
-@dataclass(frozen=True)
-class Line:
-    """One row of `cbf_lines`: its hour (UTC) and its values as text, absent ones left out."""
-
-    hour: datetime
-    values: dict[str, str]
-
-    @property
-    def cost(self) -> Decimal:
-        """USD."""
-        return Decimal(self.values[COST_COLUMN])
-
-    @property
-    def data(self) -> bytes:
-        """See `Sendable.data`."""
-        return orjson.dumps(self.values)
 
 
 class Warehouse(ABC):

@@ -14,10 +14,12 @@ from typing import Any
 from loader.dbt_adapter import make_adapter, require_adapter, said
 from loader.errors import ConfigurationError, LoaderError
 from loader.host_lock import host_lock
+from loader.lines import AMOUNT_COLUMN, COST_COLUMN, HOUR_COLUMN, Line
+from loader.profiles import Target
 from loader.report import decimal_text
-from loader.settings import Stream, Target
+from loader.settings import Stream
 from loader.sql_values import AWKWARD, MARK, bound, literal
-from loader.warehouse import AMOUNT_COLUMN, BATCH_ROWS, COST_COLUMN, HOUR_COLUMN, NOT_BUILT, Line, Warehouse, utc
+from loader.warehouse import BATCH_ROWS, NOT_BUILT, Warehouse, utc
 from loader.windows import Window
 
 # More than clocks differ, and less than any time zone does.

@@ -12,7 +12,8 @@ from typing import Any
 import duckdb
 
 from loader.errors import ConfigurationError, LockedError
-from loader.settings import Stream, Target
+from loader.profiles import Target
+from loader.settings import Stream
 from loader.warehouse import BATCH_ROWS, NOT_BUILT, Warehouse, first_line, not_built, quoted
 from loader.warehouse_json import EncodedLine, encoded_lines
 from loader.windows import Window

@@ -9,7 +9,8 @@ from typing import NamedTuple
 
 import orjson
 
-from loader.warehouse import AMOUNT_COLUMN, COST_COLUMN, HOUR_COLUMN, Warehouse, as_text, quoted, utc
+from loader.lines import AMOUNT_COLUMN, COST_COLUMN, HOUR_COLUMN
+from loader.warehouse import Warehouse, as_text, quoted, utc
 from loader.windows import Window
 
 

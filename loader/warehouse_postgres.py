@@ -14,7 +14,8 @@ import psycopg2
 from psycopg2.extras import execute_values
 
 from loader.errors import ConfigurationError, LockedError
-from loader.settings import Stream, Target
+from loader.profiles import Target
+from loader.settings import Stream
 from loader.warehouse import BATCH_ROWS, Warehouse, first_line, not_built, quoted, utc
 from loader.warehouse_json import EncodedLine, encoded_lines
 from loader.windows import Window

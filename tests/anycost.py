@@ -3,12 +3,27 @@
 from __future__ import annotations
 
 import json
+import threading
 from typing import Any
 
+from loader.sandbox import AnyCostSandbox
 from loader.sandbox_server import SandboxServer
 
 KEY = "a-key-that-must-not-show-4711"
 CONNECTION = "conn-1"
+
+
+class Held(AnyCostSandbox):
+    """Holds each drop until it is let go."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(KEY, **options)
+        self.entered, self.go = threading.Event(), threading.Event()
+
+    def _apply(self, *arguments: Any) -> Any:
+        self.entered.set()
+        assert self.go.wait(180)
+        return super()._apply(*arguments)
 
 
 def credentials(server: SandboxServer) -> dict[str, str]:

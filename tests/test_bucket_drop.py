@@ -23,8 +23,8 @@ from moto.server import ThreadedMotoServer
 from loader.bucket_drop import current_drop, write_drop
 from loader.bucket_store import FolderStore
 from loader.errors import ConfigurationError, StoppedError
+from loader.profiles import read_target
 from loader.report import Bar
-from loader.settings import read_target
 from loader.stopping import StopSignal
 from loader.warehouse import open_warehouse
 from loader.windows import month_named

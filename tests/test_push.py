@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import signal
 import subprocess
-import threading
 from collections.abc import Iterator
 from decimal import Decimal
 from typing import Any
@@ -16,7 +15,7 @@ from loader.sandbox import AnyCostSandbox, Limits
 from loader.sandbox_rules import Body, Refusal
 from loader.sandbox_server import SandboxServer, serve_sandbox
 from loader.windows import HOUR, iso
-from tests.anycost import CONNECTION, KEY, credentials, held, read_back
+from tests.anycost import CONNECTION, KEY, Held, credentials, held, read_back
 from tests.project import BIN, ROOT, Outcome
 from tests.warehouse import START, BuiltWarehouse, Usage
 
@@ -224,19 +223,6 @@ def start(warehouse: BuiltWarehouse, *arguments: str) -> subprocess.Popen[str]:
         [str(BIN / "loader"), *PENDING, *arguments], cwd=ROOT, env=warehouse.project.environment(),
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
-
-
-class Held(AnyCostSandbox):
-    """Holds each drop until it is let go."""
-
-    def __init__(self, **options: Any) -> None:
-        super().__init__(KEY, **options)
-        self.entered, self.go = threading.Event(), threading.Event()
-
-    def _apply(self, *arguments: Any) -> Any:
-        self.entered.set()
-        assert self.go.wait(60)
-        return super()._apply(*arguments)
 
 
 def test_two_pushes_at_once_are_one_after_the_other(warehouse: BuiltWarehouse) -> None:

@@ -15,7 +15,7 @@ from decimal import Decimal
 from pathlib import Path
 
 from loader.drops import encode
-from loader.settings import read_target
+from loader.profiles import read_target
 from loader.warehouse import open_warehouse
 from loader.windows import HOUR, Window
 from tests.litellm.database import Database, Server

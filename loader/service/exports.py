@@ -13,6 +13,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from loader import guards, windows
 from loader.errors import GuardError, LockedError, UsageError
+from loader.lines import Hour
 from loader.plan import Plan, Selection, require_complete
 from loader.report import dry_run_answer, pushes_answer
 from loader.service.access import Access
@@ -22,7 +23,6 @@ from loader.service.tick import Ears, Job, held_back, send
 from loader.service.watch import Watch
 from loader.settings import read_all_credentials
 from loader.stopping import StopSignal
-from loader.warehouse import Hour
 from loader.windows import HOUR, Window, floor_hour
 
 MAX_DRY_RUN_LINES = 10_000

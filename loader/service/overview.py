@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 
 from loader.guards import MONTH_BYTES, MONTH_ROWS, WARN_AT, Room, rooms
+from loader.lines import Hour
 from loader.plan import Selection, plan
 from loader.push_log import HourRecord, PushLog, streams
 from loader.reconcile import Day, findings
@@ -19,7 +20,7 @@ from loader.service import reads
 from loader.service.answers import Month, Overview, StreamOverview, Totals, Usage
 from loader.service.states import cells
 from loader.settings import Stream
-from loader.warehouse import Hour, Warehouse
+from loader.warehouse import Warehouse
 from loader.windows import HOUR, Window, floor_hour, iso, month_start
 
 CHART_DAYS, CALENDAR_DAYS = 7, 31

@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
 
+from loader.lines import AMOUNT_COLUMN, COST_COLUMN, HOUR_COLUMN, Line
 from loader.push_log import ACCEPTED, BEGUN
 from loader.report import decimal_text
 from loader.service.answers import NewLine, PushSummary, Series
 from loader.settings import Stream
-from loader.warehouse import AMOUNT_COLUMN, COST_COLUMN, HOUR_COLUMN, Line, Warehouse, utc
+from loader.warehouse import Warehouse, utc
 from loader.windows import HOUR, Window, iso
 
 LARGEST = 8  # of the chart's colours; the rest is one more

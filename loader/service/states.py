@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from datetime import datetime
 
 from loader.guards import HeldBack
+from loader.lines import Hour
 from loader.plan import Plan
 from loader.push_log import BEGUN, REFUSED, UNKNOWN, WITHOUT_EFFECT, HourRecord
 from loader.report import decimal_text
 from loader.service.answers import Cell, State
-from loader.warehouse import Hour
 from loader.windows import HOUR, Window, floor_hour, iso
 
 FAILED = {

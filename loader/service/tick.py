@@ -13,11 +13,12 @@ from loader.delivery import Patience, Sent
 from loader.errors import StoppedError
 from loader.guards import HeldBack
 from loader.plan import Plan, Selection
+from loader.profiles import Target
 from loader.push import Push
 from loader.push_log import PushLog
 from loader.service.dbt import build_models
 from loader.service.turn import turn
-from loader.settings import Credentials, Target, read_all_credentials, read_streams
+from loader.settings import Credentials, read_all_credentials, read_streams
 from loader.stopping import StopSignal
 from loader.warehouse import open_for_push
 

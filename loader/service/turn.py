@@ -12,7 +12,8 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 
 from loader.errors import ConfigurationError, LockedError
-from loader.settings import Stream, Target
+from loader.profiles import Target
+from loader.settings import Stream
 from loader.warehouse import open_for_push
 
 BUSY = "Another `loader run` or `loader serve` is at work on this warehouse: nothing was begun."

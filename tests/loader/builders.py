@@ -9,7 +9,7 @@ from datetime import datetime, timedelta, timezone
 from loader.anycost import Receipt
 from loader.delivery import Patience
 from loader.drops import Drop
-from loader.warehouse import COST_COLUMN, HOUR_COLUMN, Line
+from loader.lines import COST_COLUMN, HOUR_COLUMN, Line
 from loader.windows import iso
 
 HOUR = datetime(2024, 1, 31, 22, tzinfo=timezone.utc)

@@ -20,11 +20,12 @@ from loader.cli import main
 from loader.dbt_adapter import said
 from loader.errors import ConfigurationError
 from loader.host_lock import host_lock
+from loader.profiles import Target, read_target
 from loader.push_log import ACCEPTED, UNKNOWN, Entry, HourRecord, PushLog, streams
 from loader.sandbox import AnyCostSandbox
 from loader.sandbox_server import SandboxServer, serve_sandbox
 from loader.service import reads
-from loader.settings import Stream, Target, read_target
+from loader.settings import Stream
 from loader.sql_values import AWKWARD, MARK, bound, literal, parsed
 from loader.warehouse import Warehouse, open_for_push, open_warehouse
 from loader.windows import HOUR, Window

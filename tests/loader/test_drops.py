@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from loader.drops import MAX_BODY_BYTES, deliveries
 from loader.errors import GuardError
-from loader.warehouse import COST_COLUMN
+from loader.lines import COST_COLUMN
 from tests.loader.builders import line
 
 SCHEMA = jsonschema_rs.validator_for(

@@ -13,8 +13,9 @@ from decimal import Decimal
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from loader.settings import read_target
-from loader.warehouse import Sendable, open_warehouse
+from loader.lines import Sendable
+from loader.profiles import read_target
+from loader.warehouse import open_warehouse
 from tests.warehouse import BuiltWarehouse, Usage
 
 AWKWARD = (

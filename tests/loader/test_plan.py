@@ -12,10 +12,12 @@ import pytest
 
 from loader.errors import GuardError, UsageError
 from loader.guards import explain
-from loader.plan import Plan, Selection, lines_of, plan, require_complete
+from loader.lines import Hour, Line
+from loader.plan import Plan, Selection, plan, require_complete
+from loader.plan_lines import lines_of
+from loader.profiles import Target
 from loader.push_log import Entry, HourRecord
-from loader.settings import Target
-from loader.warehouse import Hour, Line, Warehouse
+from loader.warehouse import Warehouse
 from loader.windows import HOUR, Window
 from tests.loader.builders import line
 
@@ -128,7 +130,7 @@ def test_a_running_hour_alone_stops_a_push_of_times_but_not_of_words() -> None:
 
 
 def test_lines_are_read_in_slices_of_whole_hours(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("loader.plan.SLICE_LINES", 4)
+    monkeypatch.setattr("loader.plan_lines.SLICE_LINES", 4)
     warehouse = FakeWarehouse([3, 1, 2, 0, 9, 1], built=FIRST + 5 * HOUR)
     found = [each.hour.hour for each in lines_of(warehouse, plan(warehouse, Selection(DAY)))]
     assert found == [0] * 3 + [1] + [2] * 2 + [4] * 9

@@ -13,12 +13,11 @@ import pytest
 import requests
 import uvicorn
 
-from loader.sandbox import AnyCostSandbox
+from loader.profiles import read_target
 from loader.service.app import Service, make_service
 from loader.service.server import Server, _listen, _url
 from loader.service.settings import read_service_settings
 from loader.service.tick import Job
-from loader.settings import read_target
 from loader.stopping import StopSignal
 from tests.anycost import KEY
 from tests.project import BIN, ROOT, Project
@@ -152,19 +151,6 @@ def started(project: Project, *arguments: str, **settings: str) -> Iterator[Proc
     finally:
         process.popen.kill()
         process.end()
-
-
-class Held(AnyCostSandbox):
-    """Holds each drop until it is let go."""
-
-    def __init__(self, **options: Any) -> None:
-        super().__init__(KEY, **options)
-        self.entered, self.go = threading.Event(), threading.Event()
-
-    def _apply(self, *arguments: Any) -> Any:
-        self.entered.set()
-        assert self.go.wait(180)
-        return super()._apply(*arguments)
 
 
 def shows_no_secret(texts: Sequence[str]) -> bool:

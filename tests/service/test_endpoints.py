@@ -14,8 +14,8 @@ from loader.sandbox_server import SandboxServer, serve_sandbox
 from loader.service import exports
 from loader.settings import MISSING_CREDENTIALS
 from loader.windows import HOUR, iso
-from tests.anycost import credentials, held, read_back
-from tests.service.running import BEARER, MASTER_KEY, Held, Here, serving, shows_no_secret, start
+from tests.anycost import Held, credentials, held, read_back
+from tests.service.running import BEARER, MASTER_KEY, Here, serving, shows_no_secret, start
 from tests.warehouse import START, BuiltWarehouse, Usage
 
 A, B = Usage("a", "0.1"), Usage("b", "0.000000000000000002")

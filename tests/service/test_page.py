@@ -18,10 +18,11 @@ import requests
 from fastapi import FastAPI, HTTPException
 from playwright.sync_api import Browser, expect
 
+from loader.profiles import read_target
 from loader.push_log import REFUSED, Entry, PushLog
 from loader.sandbox_server import SandboxServer
 from loader.service.page import MEDIA_TYPES, Overviews, make_router
-from loader.settings import Stream, read_target
+from loader.settings import Stream
 from loader.warehouse import Warehouse, open_for_push, open_warehouse
 from loader.windows import HOUR
 from tests.anycost import CONNECTION, credentials

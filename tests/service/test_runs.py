@@ -16,15 +16,16 @@ import pytest
 import requests
 
 from loader.errors import LockedError
+from loader.profiles import read_target
 from loader.sandbox_server import SandboxServer, serve_sandbox
 from loader.service.dbt import last_error
 from loader.service.schedule import make_schedule
 from loader.service.turn import turn
-from loader.settings import MISSING_CREDENTIALS, read_target
-from tests.anycost import KEY, credentials, held, read_back
+from loader.settings import MISSING_CREDENTIALS
+from tests.anycost import KEY, Held, credentials, held, read_back
 from tests.litellm.requests import spend_log
 from tests.project import BIN, Project, put
-from tests.service.running import BEARER, MASTER_KEY, Held, serving, shows_no_secret, started
+from tests.service.running import BEARER, MASTER_KEY, serving, shows_no_secret, started
 from tests.warehouse import START, BuiltWarehouse, Usage
 
 A, B = Usage("a", "0.1"), Usage("b", "0.000000000000000002")
