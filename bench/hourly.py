@@ -18,7 +18,7 @@ from pathlib import Path
 import duckdb
 
 from bench import reading
-from bench.measure import BIN, Run, measured, run, told
+from bench.measure import BIN, Run, measured, run, sum_all, told
 from loader.sample import SamplePlan, write_sample
 from tests.litellm.database import Database, Server
 
@@ -27,6 +27,7 @@ DAYS = 30
 ROUNDS, WARM_UP = 5, 2
 WANTED = 1.3
 NAMES = {"30 days": 30, "one day": 1}
+MANY_LINES = ["user", "tag:app"]  # more than 1,000,000 lines of 10,000,000 spend logs
 TABLE = '"LiteLLM_SpendLogs"'
 
 
@@ -90,6 +91,14 @@ class History(ABC):
     @abstractmethod
     def add(self, files: Sequence[Path]) -> None:
         """Add spend logs to the source."""
+
+    def beside(self, name: str) -> dict[str, str]:
+        """The environment of another warehouse on the same source, which holds nothing yet."""
+        environment = dict(self.environment)
+        for variable in ("LOADER_DUCKDB_PATH", "DBT_TARGET_PATH", "CLOUDZERO_CONNECTION_ID"):
+            if variable in environment:
+                environment[variable] += f"-{name}"
+        return environment | {"DBT_SCHEMA": f"cbf_{name}"}
 
 
 class Files(History):
@@ -190,8 +199,10 @@ def compare(engine: str, month: History, day: History, logs: Logs) -> float:
 def measure(engine: str, logs: Logs, month: History, day: History) -> None:
     """All figures of one engine."""
     compare(engine, month, day, logs)
-    reading.push_all(engine, month.environment)
-    reading.compare(engine, month.environment)
+    many = month.beside("many")
+    sum_all(f"{engine}, {month.name}, by {', '.join(MANY_LINES)}: one run of dbt", many, line_dimensions=MANY_LINES)
+    reading.push_all(engine, many)
+    reading.compare(engine, many)
 
 
 def main(folder: Path, environment: Mapping[str, str]) -> None:

@@ -14,8 +14,10 @@ from collections.abc import Iterator, Mapping
 import orjson
 
 from bench.measure import BIN, measured, run, told
-from loader.plan import Plan, lines_of
-from loader.settings import Stream, Target, read_target
+from loader.plan import Plan
+from loader.plan_lines import lines_of
+from loader.profiles import Target, read_target
+from loader.settings import Stream
 from loader.warehouse import open_for_push, quoted
 
 ROUNDS = 5

@@ -10,8 +10,8 @@ from pathlib import Path
 
 from fastapi import FastAPI
 
+from loader.profiles import read_target
 from loader.service.page import make_router
-from loader.settings import read_target
 from loader.warehouse import open_warehouse
 from tests.service.browser import chromium, served, visit
 
