@@ -7,10 +7,10 @@ PORT ?= 4100
 export DBT_SEND_ANONYMOUS_USAGE_STATS := false
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo serve test test-spark torture lint docs bench lock clean
+.PHONY: help setup demo serve test test-spark java torture lint docs bench lock clean
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: .venv/installed profiles.yml ## Make .venv and, when there is none, profiles.yml
 
@@ -35,12 +35,19 @@ test: setup ## All tests, on DuckDB and on a real PostgreSQL with LiteLLM's own 
 torture: setup ## Hundreds of random schedules of pushes, killed and cut; SEEDS=17 plays one again
 	TORTURE_SEEDS=$(SEEDS) $(BIN)/pytest -q tests/test_torture.py
 
-test-spark: .venv-spark/installed ## The models on Apache Spark, against DuckDB and PostgreSQL (needs Java 17 or later)
-	@java -version 2>&1 | grep -Eq 'version "(1[7-9]|[2-9][0-9])' || { \
+test-spark: java .venv-spark/installed ## The models on Apache Spark, against DuckDB and PostgreSQL (brings Java 17 on Debian)
+	.venv-spark/bin/pytest tests/spark
+
+# Spark needs Java 17 or later: Debian's, where it is missing and may be installed; else a sentence.
+java:
+	@has_java() { java -version 2>&1 | grep -Eq 'version "(1[7-9]|[2-9][0-9])'; }; \
+	if ! has_java && command -v apt-get >/dev/null && [ "$$(id -u)" = 0 ]; then \
+		apt-get update -q && apt-get install -q -y --no-install-recommends default-jre-headless; \
+	fi; \
+	has_java || { \
 		echo "Spark needs Java 17 or later, and there is none here. On Debian: apt-get install default-jre-headless" >&2; \
 		exit 1; \
 	}
-	.venv-spark/bin/pytest tests/spark
 
 # An environment of its own: PySpark alone is 490 MB, and nobody else needs it.
 .venv-spark/installed: requirements.lock requirements-spark.lock pyproject.toml

@@ -59,6 +59,13 @@ def build(folder: Path, environment: Mapping[str, str]) -> None:
     measured("dbt run, again (lookback 72 h)", [str(BIN / "dbt"), "--quiet", "run"], environment)
     push = [str(BIN / "loader"), "push", "--start", "2026-11-01", "--end", "2026-11-23", "--allow-full-month"]
     measured("loader push, all of it", push, environment)
+    bucket = folder / "bucket"
+    measured(
+        "loader drop, the same as a bucket drop",
+        [str(BIN / "loader"), "drop", "--month", f"{until:%Y-%m}", "--out", str(bucket)], environment,
+    )  # fmt: skip
+    size = sum(each.stat().st_size for each in bucket.rglob("*.csv.gz"))
+    told("its size", f"{size / 1e6:.1f} MB")
     start_ratio(environment)
 
 
