@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta, timezone
 from decimal import Decimal
+from pathlib import Path
 
+from tests.litellm.database import Database
 from tests.litellm.requests import Row, spend_log
 from tests.project import Project, put
 
 START = datetime(2026, 11, 1, tzinfo=timezone.utc)
+HOUR_1 = (START + timedelta(hours=1)).replace(tzinfo=None)
+WAITING = "select 1 from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'"
 
 
 def hours(project: Project) -> dict[int, tuple[int, Decimal]]:
@@ -204,3 +211,29 @@ def test_the_push_log_outlives_every_run(project: Project) -> None:
     )
     project.build("--full-refresh", tests=True)
     assert project.rows("select connection_id, sequence, outcome from cbf.push_log") == [("c", 1, "accepted")]
+
+
+def test_two_runs_at_once_leave_each_hour_once(tmp_path: Path, litellm_database: Callable[[], Database]) -> None:
+    """Without a lock the one deletes what it sees and inserts its own beside what the other is about to commit."""
+    database = litellm_database()
+    project = Project(tmp_path, database)
+    put(project, requests(0, 2))
+    project.build()
+    database.insert_spend_logs([spend_log("late", START + timedelta(hours=1, minutes=50), spend=0.5)])
+
+    # Another run has replaced the hour and is about to commit.
+    other = database.connect()
+    with other.cursor() as cursor, ThreadPoolExecutor(1) as pool:
+        cursor.execute(
+            "create temporary table built as select * from cbf.int_usage__hourly where usage_hour = %s", (HOUR_1,)
+        )
+        cursor.execute("delete from cbf.int_usage__hourly where usage_hour = %s", (HOUR_1,))
+        cursor.execute("insert into cbf.int_usage__hourly select * from built")
+        run = pool.submit(project.build)
+        while not database.run(WAITING):
+            assert not run.done(), run.result().out
+            time.sleep(0.05)
+        other.commit()
+        other.close()
+        run.result()
+    assert hours(project) == {0: WHOLE, 1: (4, Decimal("2.0")), 2: WHOLE}

@@ -7,6 +7,7 @@
     unique_key='usage_hour',
     partition_by=day_partition(),
     on_schema_change='append_new_columns',
+    pre_hook="{{ one_run_at_a_time(this) }}",
     indexes=[{'columns': ['usage_hour', 'stream'], 'unique': true}, {'columns': ['summed_at']}],
 ) }}
 

@@ -8,6 +8,7 @@
     partition_by=day_partition(),
     on_schema_change='append_new_columns',
     full_refresh=false,
+    pre_hook="{{ one_run_at_a_time(this) }}",
     indexes=[{'columns': ['usage_hour']}, {'columns': ['summed_at']}],
 ) }}
 
@@ -230,3 +231,4 @@ final as (
 )
 
 select * from final
+{{ stored_order('usage_hour') }}
