@@ -9,7 +9,7 @@ from decimal import Decimal
 
 from loader import guards
 from loader.errors import GuardError, UsageError
-from loader.guards import HeldBack, shrunk, without_room
+from loader.guards import MORE_ROOM, HeldBack, shrunk, without_room
 from loader.lines import EMPTY, Hour
 from loader.push_log import REFUSED, WITHOUT_EFFECT, HourRecord, accepted_entries
 from loader.warehouse import Warehouse
@@ -83,8 +83,8 @@ def plan(warehouse: Warehouse, selection: Selection, records: Mapping[datetime, 
         records: the push log, of the whole months that the hours lie in.
 
     Raises:
-        GuardError: a month for replace_drop is not complete, or would lose hours; or one hour alone has more lines
-            than the limit.
+        GuardError: a month for replace_drop is not complete, would lose hours, or has no room; or one hour alone has
+            more lines than the limit.
     """
     window, operation = selection.window, selection.operation
     built_at = warehouse.built_at()
@@ -95,9 +95,8 @@ def plan(warehouse: Warehouse, selection: Selection, records: Mapping[datetime, 
     else:
         hours = [hour for hour in hours if hour.line_count]
     incomplete = tuple(hour.start for hour in hours if hour.start >= complete_until and hour.line_count)
-    if selection.only is not None:
-        hours = _with_only(hours, selection.only)
-    chosen = hours if selection.include_incomplete else [hour for hour in hours if hour.start < complete_until]
+    asked = hours if selection.only is None else _with_only(hours, selection.only)
+    chosen = asked if selection.include_incomplete else [hour for hour in asked if hour.start < complete_until]
     if window is None:
         chosen = [hour for hour in chosen if selection.since is None or hour.start >= selection.since]
         chosen = [
@@ -113,6 +112,11 @@ def plan(warehouse: Warehouse, selection: Selection, records: Mapping[datetime, 
         full = list(
             without_room(chosen, records, _bytes_per_line(warehouse, chosen, records), operation == "replace_drop")
         )
+        if full and operation == "replace_drop":
+            raise GuardError(
+                f"replace_drop sends a whole month or nothing, and {full[0].reason}. {MORE_ROOM}; --allow-full-month"
+                " sends it all the same."
+            )
         chosen, held_back = _without(chosen, full), held_back + full
     starts = {hour.start for hour in chosen}
     others = tuple(hour.start for hour in hours if hour.line_count and hour.start not in starts)

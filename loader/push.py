@@ -116,7 +116,8 @@ class PushJournal(Journal):
         Raises:
             GuardError: the month has no room, or the lines do not cost what cbf_hours says.
         """
-        if not self._selection.allow_full_month:
+        # A month that is replaced was weighed as a whole: to stop in its middle would lose what it had.
+        if not self._selection.allow_full_month and self._selection.operation != "replace_drop":
             self.meter.require_room(delivery)
         if delivery.operation != "sum":
             for share in delivery.shares:

@@ -50,7 +50,7 @@ class FakeWarehouse(Warehouse):
         for hour in self.hours(window):
             yield from (line(start=hour.start, resource=f"czrn:{n}") for n in range(hour.line_count))
 
-    def rows(self, statement: str, parameters: Any = ()) -> Iterator[tuple[Any, ...]]:
+    def batches(self, statement: str, parameters: Any = ()) -> Iterator[list[tuple[Any, ...]]]:
         """Not used."""
         raise AssertionError(statement, parameters)
 
@@ -257,6 +257,24 @@ def test_replace_drop_does_not_take_money_away_unless_told_to() -> None:
         made = plan(warehouse, Selection(month, "replace_drop", allow_shrink=True), records(log))
         assert [hour.start.hour for hour in made.hours] == [0, 1]
     assert len(plan(warehouse, Selection(month, "replace_drop"), records({0: held("f1", 1)})).hours) == 2
+
+
+def test_replace_drop_sends_a_whole_month_or_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("loader.guards.MONTH_ROWS", 10)
+    month = Window(FIRST.replace(day=1), FIRST.replace(month=2, day=1))
+    warehouse = FakeWarehouse([4, 4, 4], built=FIRST + timedelta(days=30))
+    # What it left out for want of room it would delete.
+    with pytest.raises(GuardError, match="a whole month or nothing, and 2024-01 would hold 12 of 10 lines"):
+        plan(warehouse, Selection(month, "replace_drop"), records({n: held("f4", 4) for n in range(3)}))
+    made = plan(warehouse, Selection(month, "replace_drop", allow_full_month=True))
+    assert [hour.start.hour for hour in made.hours] == [0, 1, 2]
+
+
+def test_hours_that_are_repaired_are_read_without_those_between_them() -> None:
+    warehouse = FakeWarehouse([2, 3, 4], built=FIRST + 3 * HOUR)
+    made = plan(warehouse, Selection(DAY, only=frozenset({FIRST, FIRST + 2 * HOUR})))
+    assert [each.hour.hour for each in lines_of(warehouse, made)] == [0, 0, 2, 2, 2, 2]
+    assert warehouse.windows == [Window(FIRST + n * HOUR, FIRST + (n + 1) * HOUR) for n in (0, 2)]
 
 
 @pytest.mark.parametrize("options", [{"operation": "sum"}, {"operation": "replace_drop"}, {"include_incomplete": True}])
