@@ -51,12 +51,21 @@ class Warehouse(ABC):
             self._stream = before
 
     @abstractmethod
-    def rows(self, statement: str, parameters: Sequence[Any] = ()) -> Iterator[tuple[Any, ...]]:
-        """The rows of one statement, in batches from the engine.
+    def batches(self, statement: str, parameters: Sequence[Any] = ()) -> Iterator[Sequence[tuple[Any, ...]]]:
+        """The rows of one statement, as many at a time as come from the engine together.
 
         Raises:
             ConfigurationError: the views are not there, or the database gave up.
         """
+
+    def rows(self, statement: str, parameters: Sequence[Any] = ()) -> Iterator[tuple[Any, ...]]:
+        """The rows of one statement, one by one.
+
+        Raises:
+            ConfigurationError: as `batches`.
+        """
+        for batch in self.batches(statement, parameters):
+            yield from batch
 
     @abstractmethod
     def column_names(self, relation: str) -> list[str]:

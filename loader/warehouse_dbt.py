@@ -62,10 +62,10 @@ class DbtWarehouse(Warehouse):
         """The adapter's `string`."""
         return str(self._adapter.Column.translate_type("string"))
 
-    def rows(self, statement: str, parameters: Sequence[Any] = ()) -> Iterator[tuple[Any, ...]]:
-        """See `Warehouse.rows`."""
+    def batches(self, statement: str, parameters: Sequence[Any] = ()) -> Iterator[Sequence[tuple[Any, ...]]]:
+        """See `Warehouse.batches`: all of them at once."""
         adapter = self._adapter
-        yield from self._run(adapter, bound(statement, parameters, self._backslash_escapes), "read")[1]
+        yield self._run(adapter, bound(statement, parameters, self._backslash_escapes), "read")[1]
 
     def column_names(self, relation: str) -> list[str]:
         """See `Warehouse.column_names`."""

@@ -31,13 +31,13 @@ class PostgresWarehouse(Warehouse):
         self._reader, self._writer, self._lock = reader, writer, lock
         self._names = count(1)  # two statements can be read side by side
 
-    def rows(self, statement: str, parameters: Sequence[Any] = ()) -> Iterator[tuple[Any, ...]]:
-        """See `Warehouse.rows`."""
+    def batches(self, statement: str, parameters: Sequence[Any] = ()) -> Iterator[Sequence[tuple[Any, ...]]]:
+        """See `Warehouse.batches`."""
         try:
             with self._reader.cursor(name=f"loader_{next(self._names)}") as cursor:
-                cursor.itersize = BATCH_ROWS
                 cursor.execute(statement, tuple(parameters))
-                yield from cursor
+                while batch := cursor.fetchmany(BATCH_ROWS):
+                    yield batch
         except psycopg2.Error as error:
             raise self._mended(error, "read") from error
 
@@ -69,7 +69,7 @@ class PostgresWarehouse(Warehouse):
 
     def encoded_lines(self, window: Window | None = None) -> Iterator[EncodedLine]:
         """See `Warehouse.encoded_lines`."""
-        return encoded_lines(self, window, _iso_text)
+        return encoded_lines(self, window, _iso_text, str, str.encode)
 
     def now(self) -> datetime:
         """See `Warehouse.now`: the server's clock."""
@@ -129,11 +129,7 @@ def _take_lock(connection: Any, stream: Stream, wait: float, say: Callable[[str]
     deadline, told = time.monotonic() + wait, False
     try:
         with connection.cursor() as cursor:
-            # Waiting for the network is no reason for the server to take the lock away.
-            cursor.execute("set idle_in_transaction_session_timeout = 0")
-            # A host that is gone without a word gives its lock back within a minute.
-            for name, value in KEEPALIVES.items():
-                cursor.execute(f"set {name} = {value}")
+            _wait_in_peace(cursor)
             while True:
                 cursor.execute("select pg_try_advisory_xact_lock(%s)", (key,))
                 if cursor.fetchone()[0]:
@@ -151,8 +147,23 @@ def _take_lock(connection: Any, stream: Stream, wait: float, say: Callable[[str]
         raise ConfigurationError(f"PostgreSQL gave no lock for the push: {first_line(error)}.") from error
 
 
+def _wait_in_peace(cursor: Any) -> None:
+    """Keep a transaction open while CloudZero is waited for: that is no reason for the server to end it.
+
+    A host that is gone without a word gives its lock and its look at the tables back within a minute.
+    """
+    cursor.execute("set idle_in_transaction_session_timeout = 0")
+    for name, value in KEEPALIVES.items():
+        cursor.execute(f"set {name} = {value}")
+
+
 def _connect_reader(target: Target) -> Any:
     connection = _connect(target)
+    try:
+        with connection, connection.cursor() as cursor:
+            _wait_in_peace(cursor)
+    except psycopg2.Error as error:
+        raise ConfigurationError(f"PostgreSQL does not let a reader wait: {first_line(error)}.") from error
     connection.set_session(isolation_level="REPEATABLE READ", readonly=True)
     return connection
 
