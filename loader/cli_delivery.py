@@ -130,6 +130,7 @@ def push(
     from loader import report, streams
     from loader.plan import Selection
     from loader.settings import read_all_credentials
+    from loader.stopping import StopSignal
 
     everyone = read_all_credentials()
     chosen = streams.chosen(everyone, only)
@@ -141,15 +142,16 @@ def push(
     )
 
     def one_stream(credentials: Credentials) -> Push:
-        with cli_options.warehouse_to_push(target, profiles_dir, lock_timeout, wait, credentials.stream) as warehouse:
+        with cli_options.warehouse_to_push(
+            target, profiles_dir, lock_timeout, wait, credentials.stream, stop
+        ) as warehouse:
             from loader.anycost import AnyCost
             from loader.drops import MAX_BODY_BYTES
             from loader.push import Push
             from loader.push_log import PushLog
-            from loader.stopping import StopSignal
 
             streams.require_ids(warehouse, everyone)
-            with AnyCost(credentials) as client, report.progress("Sending") as bar, StopSignal() as stop:
+            with AnyCost(credentials) as client, report.progress("Sending") as bar:
                 one = Push(
                     warehouse, PushLog(warehouse, credentials.stream), client, selection,
                     patience.until(stop), report.say,
@@ -164,7 +166,8 @@ def push(
 
     told: list[tuple[str, Push]] = []
     try:
-        streams.for_each(chosen, one_stream, report.say)
+        with StopSignal() as stop:
+            streams.for_each(chosen, one_stream, report.say, stop)
     finally:
         if told and style == "json":
             report.print_answer(

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -15,6 +15,7 @@ from loader.windows import PENDING, WINDOW_NAMES
 if TYPE_CHECKING:
     from loader.delivery import Patience
     from loader.settings import Stream
+    from loader.stopping import StopSignal
     from loader.warehouse import Warehouse
     from loader.windows import Window
 
@@ -165,15 +166,20 @@ def warehouse_to_read(
     return open_warehouse(read_target(profiles_dir, target), seconds(lock_timeout), report.say)
 
 
+@contextmanager
 def warehouse_to_push(
-    target: str | None, profiles_dir: str | None, lock_timeout: str, wait: str, stream: Stream
-) -> AbstractContextManager[Warehouse]:
-    """The warehouse, opened for a push to a stream that nobody else can push to meanwhile."""
+    target: str | None, profiles_dir: str | None, lock_timeout: str, wait: str, stream: Stream, stop: StopSignal
+) -> Iterator[Warehouse]:
+    """The warehouse, opened for a push to a stream that nobody else can push to meanwhile; a signal ends the wait."""
     from loader import report
     from loader.profiles import read_target
     from loader.warehouse import open_for_push
 
-    return open_for_push(read_target(profiles_dir, target), stream, seconds(lock_timeout), seconds(wait), report.say)
+    opened = open_for_push(read_target(profiles_dir, target), stream, seconds(lock_timeout), seconds(wait), report.say)
+    with ExitStack() as stack:
+        with stop.ending_a_wait():
+            warehouse = stack.enter_context(opened)
+        yield warehouse
 
 
 def stream_name(only: str | None) -> str | None:
