@@ -142,6 +142,12 @@ def test_a_warehouse_that_was_never_built(tmp_path: Path) -> None:
     assert check.out.count("FAILED") == 2  # the views, and the host that does not answer
 
 
+def test_a_missing_file_whose_path_has_the_word_lock_is_not_waited_for(tmp_path: Path) -> None:
+    project = Project(tmp_path / "blocks")
+    outcome = project.loader("dry-run", "--lock-timeout", "0s")
+    fails(outcome, 3, str(project.duckdb_file), "is not there", "dbt build")
+
+
 def hold_open(path: str, opened: multiprocessing.synchronize.Event, done: multiprocessing.synchronize.Event) -> None:
     """Write to a DuckDB file until told to stop."""
     with duckdb.connect(path):
