@@ -56,6 +56,8 @@ def dry_run(
     loader dry-run --window yesterday --limit 100000 --format csv > yesterday.csv
     """  # noqa: D301 (Click: lines as they stand)
     from loader import guards, report
+    from loader.settings import read_streams
+    from loader.streams import require_known
 
     asked = cli_options.asked_for(window, start, end, since, required=False)
     stream = cli_options.stream_of_environment(only) if asked.is_pending else None
@@ -64,6 +66,8 @@ def dry_run(
         cli_options.warehouse_to_read(target, profiles_dir, lock_timeout) as warehouse,
         warehouse.of_stream(name),
     ):
+        if only is not None:
+            require_known(warehouse, read_streams(), only)
         if stream is not None:
             from loader.plan_lines import newest_lines
 

@@ -59,6 +59,29 @@ def chosen(given: Sequence[Given], only: str | None) -> list[Given]:
     return found
 
 
+def require_known(warehouse: Warehouse, given: Iterable[Named], only: str) -> None:
+    """Stop when neither the environment nor cbf_hours knows the stream that --stream names.
+
+    A look at lines needs no connection id, so that names can be looked at before there are any.
+
+    Raises:
+        UsageError: it is unknown.
+    """
+    names = {"", *(each.name for each in given), *_names(warehouse)}
+    if only not in map(title, names):
+        raise UsageError(
+            f"--stream {only!r} is none of: {', '.join(map(title, sorted(names)))}. cbf_hours and the environment"
+            f" ({CONNECTION_ID}_<NAME>) name them."
+        )
+
+
+def _names(warehouse: Warehouse, condition: str = "") -> list[str]:
+    """The streams that cbf_hours speaks of, in order; empty for the lines that no name takes."""
+    hours = warehouse.relation("cbf_hours")
+    statement = f"select distinct coalesce(stream, '') from {hours} {condition} order by 1"  # noqa: S608
+    return [name for (name,) in warehouse.rows(statement)]
+
+
 def require_ids(warehouse: Warehouse, given: Iterable[Named]) -> None:
     """Stop when there are lines of a stream that the environment has no connection id for.
 
@@ -66,10 +89,7 @@ def require_ids(warehouse: Warehouse, given: Iterable[Named]) -> None:
         MissingIdError: which, and what to set.
     """
     known = {each.name for each in given}
-    statement = (
-        f"select distinct coalesce(stream, '') from {warehouse.relation('cbf_hours')} where line_count > 0 order by 1"  # noqa: S608
-    )
-    for (name,) in list(warehouse.rows(statement)):
+    for name in _names(warehouse, "where line_count > 0"):
         if name not in known:
             variable = f"{CONNECTION_ID}_{name.upper()}" if name else CONNECTION_ID
             raise MissingIdError(

@@ -118,6 +118,23 @@ def test_one_stream_is_pushed_alone(teams: BuiltWarehouse, anycost: SandboxServe
     assert held(anycost) == {"conn-r": 2, CONNECTION: 2}
 
 
+def test_a_dry_run_of_an_unknown_stream_is_refused_and_one_without_lines_shows_none(teams: BuiltWarehouse) -> None:
+    unknown = teams.project.loader("dry-run", "--stream", "prodct")
+    assert (unknown.code, unknown.out, unknown.err.count("\n")) == (2, "", 1)
+    assert "--stream 'prodct' is none of: default, product, research." in unknown.err
+    for name in (*IDS, "CLOUDZERO_CONNECTION_ID"):
+        del teams.project.settings[name]
+    unknown = teams.project.loader("dry-run", "--stream", "prodct")
+    assert (unknown.code, "is none of: default, product, research." in unknown.err) == (2, True)
+    assert "4 lines in 2 hours" in teams.project.loader("dry-run", "--stream", "product").err
+    # Without the var the default stream has all lines, and another that the environment names has none.
+    split(teams, None)
+    assert "8 lines in 2 hours" in teams.project.loader("dry-run", "--stream", "default").err
+    named = teams.project.loader("dry-run", "--stream", "later", CLOUDZERO_CONNECTION_ID_LATER="conn-l")
+    assert (named.code, "0 lines in 0 hours" in named.err) == (0, True), named.err
+    assert "gpt-4o" not in named.out
+
+
 def test_check_and_validate_ask_for_every_stream(teams: BuiltWarehouse, anycost: SandboxServer) -> None:
     checked = json.loads(teams.project.loader("check", "--format", "json").out)["checks"]
     assert [(each["check"], each["ok"]) for each in checked] == [
