@@ -177,7 +177,8 @@ def reconcile(
     from loader.push_log import PushLog
     from loader.settings import read_streams
 
-    asked = cli_options.asked_for(window or (None if start else "month_to_date"), start, end, since, required=True)
+    name = window or (None if start else "month_to_date")
+    asked = cli_options.asked_for(name, start, end, since, required=True, cut=False)
     if asked.window is None:
         raise UsageError("`reconcile` looks at days: give another --window than pending, or --start and --end.")
     days, streams = core.whole_days(asked.window), read_streams()

@@ -132,6 +132,7 @@ def push(
     loader push --start 2024-01-15T00:00:00Z --end 2024-01-15T23:59:59Z
     """  # noqa: D301 (Click: lines as they stand)
     from loader import report, streams
+    from loader.errors import UsageError
     from loader.plan import Selection
     from loader.settings import read_all_credentials
     from loader.stopping import StopSignal
@@ -141,6 +142,11 @@ def push(
     patience = cli_options.patience(give_up_after, settle_for)
     cli_options.seconds(wait)
     asked = cli_options.asked_for(window, start, end, since, required=True)
+    if asked.is_cut and operation == "replace_drop":
+        raise UsageError(
+            "--operation replace_drop replaces a whole month of CloudZero's, also the hours of it that"
+            " --since/LOADER_PUSH_SINCE leaves to another exporter: send the others with replace_hourly."
+        )
     selection = Selection(
         asked.window, operation, include_incomplete, limit, allow_shrink, allow_full_month, since=asked.since
     )
