@@ -274,6 +274,23 @@ def test_two_pushes_at_once_are_one_after_the_other(warehouse: BuiltWarehouse) -
         assert sandbox.concurrent_requests_seen == 0
 
 
+def test_the_first_signal_ends_the_wait_for_another_push(warehouse: BuiltWarehouse) -> None:
+    sandbox = Held()
+    with serve_sandbox(sandbox) as server:
+        warehouse.project.settings = credentials(server)
+        warehouse.put({0: [A]})
+        first = start(warehouse)
+        assert sandbox.entered.wait(60)
+        waiting = start(warehouse, "--wait")
+        assert waiting.stderr is not None
+        assert "Waiting for" in waiting.stderr.readline()
+        waiting.send_signal(signal.SIGINT)
+        _, err = waiting.communicate(timeout=60)
+        assert (waiting.returncode, err) == (130, "Error: Stopped by Ctrl-C before anything was begun.\n")
+        sandbox.go.set()
+        assert first.wait(60) == 0
+
+
 @pytest.mark.parametrize(("number", "name"), [(signal.SIGTERM, "SIGTERM"), (signal.SIGINT, "Ctrl-C")])
 def test_a_signal_finishes_the_body_in_flight_and_says_what_is_left(
     warehouse: BuiltWarehouse, number: int, name: str
