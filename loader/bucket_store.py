@@ -7,7 +7,7 @@ import re
 import tempfile
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
@@ -136,16 +136,18 @@ class S3Store(BucketStore):
 
     def open(self, name: str) -> IO[bytes]:
         """See `BucketStore.open`: through a file, because a connection may not last as long as its reader."""
-        file = tempfile.TemporaryFile()  # noqa: SIM115
-        with self._told():
-            self._client.download_fileobj(self._bucket, self._prefix + name, file)
-        file.seek(0)
-        return file
+        with _kept(), ExitStack() as stack:
+            file = stack.enter_context(tempfile.TemporaryFile())
+            with self._told():
+                self._client.download_fileobj(self._bucket, self._prefix + name, file)
+            file.seek(0)
+            stack.pop_all()  # it is the reader's to close
+            return file
 
     @contextmanager
     def part(self, name: str) -> Iterator[IO[bytes]]:
         """See `BucketStore.part`: S3 shows an object when it is whole."""
-        with tempfile.TemporaryFile() as file:
+        with _kept(), tempfile.TemporaryFile() as file:
             yield file
             file.seek(0)
             with self._told():
@@ -163,7 +165,7 @@ class S3Store(BucketStore):
 
         try:
             yield
-        except (BotoCoreError, ClientError, Boto3Error) as error:
+        except (BotoCoreError, ClientError, Boto3Error, ValueError) as error:  # ValueError: AWS_ENDPOINT_URL is no URL
             raise ConfigurationError(
                 f"s3://{self._bucket}/{self._prefix} cannot be used: {' '.join(str(error).split()).rstrip('.')}. The"
                 " login comes from where the AWS CLI has it, such as AWS_PROFILE; it needs s3:ListBucket, s3:GetObject"
@@ -178,6 +180,19 @@ def _told(root: Path) -> Iterator[None]:
     except OSError as error:
         raise ConfigurationError(
             f"{error.filename or root} cannot be used: {error.strerror or error}. Choose another --out, or mend that."
+        ) from error
+
+
+@contextmanager
+def _kept() -> Iterator[None]:
+    """Turn what befalls a temporary file, which a part is kept in on its way to or from S3, into one line."""
+    try:
+        yield
+    except OSError as error:
+        folder = tempfile.tempdir or "the folder of temporary files"
+        raise ConfigurationError(
+            f"{folder} cannot hold a part of the drop: {error.strerror or error}. Make room there, or set TMPDIR to"
+            " another folder."
         ) from error
 
 

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from loader.delivery import Patience
     from loader.settings import Credentials
+    from loader.stopping import StopSignal
     from loader.verify import Difference
     from loader.warehouse import Warehouse
     from loader.windows import Window
@@ -101,6 +102,7 @@ def verify(
     """  # noqa: D301 (Click: lines as they stand)
     from loader import report, streams
     from loader.settings import read_all_credentials
+    from loader.stopping import StopSignal
     from loader.windows import month_named
 
     window, first = month_named(month), cli_options.since_when(since)
@@ -109,15 +111,18 @@ def verify(
     patience = cli_options.patience(give_up_after, settle_for)
 
     def one_stream(credentials: Credentials) -> None:
-        with cli_options.warehouse_to_push(target, profiles_dir, lock_timeout, wait, credentials.stream) as warehouse:
-            _verify(warehouse, credentials, window, first, patience, repair, allow_shrink, style)
+        with cli_options.warehouse_to_push(
+            target, profiles_dir, lock_timeout, wait, credentials.stream, stop
+        ) as warehouse:
+            _verify(warehouse, credentials, window, first, patience, stop, repair, allow_shrink, style)
 
-    streams.for_each(chosen, one_stream, report.say)
+    with StopSignal() as stop:
+        streams.for_each(chosen, one_stream, report.say, stop)
 
 
 def _verify(
     warehouse: Warehouse, credentials: Credentials, window: Window, first: datetime | None, patience: Patience,
-    repair: bool, allow_shrink: bool, style: str,
+    stop: StopSignal, repair: bool, allow_shrink: bool, style: str,
 ) -> None:  # fmt: skip
     from loader import report
     from loader.anycost import AnyCost
@@ -125,12 +130,11 @@ def _verify(
     from loader.plan import Selection
     from loader.push import Push
     from loader.push_log import PushLog
-    from loader.stopping import StopSignal
     from loader.verify import compare, held_by_hour
     from loader.windows import floor_hour
 
     log, month = PushLog(warehouse, credentials.stream), f"{window.start:%Y-%m}"
-    with AnyCost(credentials) as client, StopSignal() as stop:
+    with AnyCost(credentials) as client:
         until_stop = patience.until(stop)
         rows = until_stop.insist(lambda: client.read_month(month), report.say)
         records, hours = log.records(window), warehouse.hours(window)
@@ -173,7 +177,8 @@ def reconcile(
     from loader.push_log import PushLog
     from loader.settings import read_streams
 
-    asked = cli_options.asked_for(window or (None if start else "month_to_date"), start, end, since, required=True)
+    name = window or (None if start else "month_to_date")
+    asked = cli_options.asked_for(name, start, end, since, required=True, cut=False)
     if asked.window is None:
         raise UsageError("`reconcile` looks at days: give another --window than pending, or --start and --end.")
     days, streams = core.whole_days(asked.window), read_streams()

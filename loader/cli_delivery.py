@@ -56,6 +56,8 @@ def dry_run(
     loader dry-run --window yesterday --limit 100000 --format csv > yesterday.csv
     """  # noqa: D301 (Click: lines as they stand)
     from loader import guards, report
+    from loader.settings import read_streams
+    from loader.streams import require_known
 
     asked = cli_options.asked_for(window, start, end, since, required=False)
     stream = cli_options.stream_of_environment(only) if asked.is_pending else None
@@ -64,6 +66,8 @@ def dry_run(
         cli_options.warehouse_to_read(target, profiles_dir, lock_timeout) as warehouse,
         warehouse.of_stream(name),
     ):
+        if only is not None:
+            require_known(warehouse, read_streams(), only)
         if stream is not None:
             from loader.plan_lines import newest_lines
 
@@ -128,28 +132,36 @@ def push(
     loader push --start 2024-01-15T00:00:00Z --end 2024-01-15T23:59:59Z
     """  # noqa: D301 (Click: lines as they stand)
     from loader import report, streams
+    from loader.errors import UsageError
     from loader.plan import Selection
     from loader.settings import read_all_credentials
+    from loader.stopping import StopSignal
 
     everyone = read_all_credentials()
     chosen = streams.chosen(everyone, only)
     patience = cli_options.patience(give_up_after, settle_for)
     cli_options.seconds(wait)
     asked = cli_options.asked_for(window, start, end, since, required=True)
+    if asked.is_cut and operation == "replace_drop":
+        raise UsageError(
+            "--operation replace_drop replaces a whole month of CloudZero's, also the hours of it that"
+            " --since/LOADER_PUSH_SINCE leaves to another exporter: send the others with replace_hourly."
+        )
     selection = Selection(
         asked.window, operation, include_incomplete, limit, allow_shrink, allow_full_month, since=asked.since
     )
 
     def one_stream(credentials: Credentials) -> Push:
-        with cli_options.warehouse_to_push(target, profiles_dir, lock_timeout, wait, credentials.stream) as warehouse:
+        with cli_options.warehouse_to_push(
+            target, profiles_dir, lock_timeout, wait, credentials.stream, stop
+        ) as warehouse:
             from loader.anycost import AnyCost
             from loader.drops import MAX_BODY_BYTES
             from loader.push import Push
             from loader.push_log import PushLog
-            from loader.stopping import StopSignal
 
             streams.require_ids(warehouse, everyone)
-            with AnyCost(credentials) as client, report.progress("Sending") as bar, StopSignal() as stop:
+            with AnyCost(credentials) as client, report.progress("Sending") as bar:
                 one = Push(
                     warehouse, PushLog(warehouse, credentials.stream), client, selection,
                     patience.until(stop), report.say,
@@ -164,7 +176,8 @@ def push(
 
     told: list[tuple[str, Push]] = []
     try:
-        streams.for_each(chosen, one_stream, report.say)
+        with StopSignal() as stop:
+            streams.for_each(chosen, one_stream, report.say, stop)
     finally:
         if told and style == "json":
             report.print_answer(

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -15,6 +15,7 @@ from loader.windows import PENDING, WINDOW_NAMES
 if TYPE_CHECKING:
     from loader.delivery import Patience
     from loader.settings import Stream
+    from loader.stopping import StopSignal
     from loader.warehouse import Warehouse
     from loader.windows import Window
 
@@ -26,13 +27,14 @@ class AskedFor:
     """The hours that a user asked for. `window` is None for what is pending, and for all when nothing was said.
 
     `by_name` when a word said which, so that the running hour is left out as a matter of course. `since`: nothing
-    older is pending.
+    older is pending. `is_cut` when the window is only the part of what was asked for that is not older.
     """
 
     window: Window | None
     is_pending: bool = False
     by_name: bool = False
     since: datetime | None = None
+    is_cut: bool = False
 
 
 def target_options(command: Command) -> Command:
@@ -93,7 +95,8 @@ table_or_json = click.option(
 
 since_option = click.option(
     "--since", envvar="LOADER_PUSH_SINCE", show_envvar=True, metavar="TIME",
-    help="Older hours are another exporter's: they are not pending, and not verified.",
+    help="Older hours are another exporter's: they are not pending, not verified, and left out of any window but"
+    " reconcile's.",
 )  # fmt: skip
 
 
@@ -113,22 +116,34 @@ def window_options(command: Command) -> Command:
     return command
 
 
-def asked_for(name: str | None, start: str | None, end: str | None, since: str | None, required: bool) -> AskedFor:
+def asked_for(
+    name: str | None, start: str | None, end: str | None, since: str | None, required: bool, cut: bool = True
+) -> AskedFor:
     """What --window, --start, --end and --since say.
+
+    Args:
+        name: --window.
+        start: --start.
+        end: --end.
+        since: --since; with `cut` hours before it are left out of a window, and said so.
+        required: whether something must be said.
+        cut: see `since`.
 
     Raises:
         click.UsageError: they contradict each other, or nothing was said and something must be.
-        UsageError: they cannot be read.
+        UsageError: they cannot be read, or nothing is left of the window.
     """
     from loader import report, windows
+    from loader.errors import UsageError
     from loader.settings import read_timezone
 
     if name and (start or end):
         raise click.UsageError("Give --window or --start and --end, not both.")
     if end and not start:
         raise click.UsageError("--end needs a --start.")
+    first = since_when(since)
     if name == PENDING:
-        return AskedFor(None, is_pending=True, by_name=True, since=since_when(since))
+        return AskedFor(None, is_pending=True, by_name=True, since=first)
     if name:
         window = windows.by_name(name, now(), read_timezone())
     elif start:
@@ -140,7 +155,16 @@ def asked_for(name: str | None, start: str | None, end: str | None, since: str |
         return AskedFor(None)
     if window.widened:
         report.say(f"Widened to whole hours: {window}.")
-    return AskedFor(window, by_name=bool(name))
+    if not cut or first is None or first <= window.start:
+        return AskedFor(window, by_name=bool(name))
+    left = window.cut_from(first)
+    if left.is_empty:
+        raise UsageError(
+            f"Nothing is left of {window}: hours before {windows.iso(first)} are left out, as"
+            " --since/LOADER_PUSH_SINCE says."
+        )
+    report.say(f"Hours before {windows.iso(first)} are left out: --since/LOADER_PUSH_SINCE.")
+    return AskedFor(left, by_name=bool(name), is_cut=True)
 
 
 def since_when(text: str | None) -> datetime | None:
@@ -165,15 +189,20 @@ def warehouse_to_read(
     return open_warehouse(read_target(profiles_dir, target), seconds(lock_timeout), report.say)
 
 
+@contextmanager
 def warehouse_to_push(
-    target: str | None, profiles_dir: str | None, lock_timeout: str, wait: str, stream: Stream
-) -> AbstractContextManager[Warehouse]:
-    """The warehouse, opened for a push to a stream that nobody else can push to meanwhile."""
+    target: str | None, profiles_dir: str | None, lock_timeout: str, wait: str, stream: Stream, stop: StopSignal
+) -> Iterator[Warehouse]:
+    """The warehouse, opened for a push to a stream that nobody else can push to meanwhile; a signal ends the wait."""
     from loader import report
     from loader.profiles import read_target
     from loader.warehouse import open_for_push
 
-    return open_for_push(read_target(profiles_dir, target), stream, seconds(lock_timeout), seconds(wait), report.say)
+    opened = open_for_push(read_target(profiles_dir, target), stream, seconds(lock_timeout), seconds(wait), report.say)
+    with ExitStack() as stack:
+        with stop.ending_a_wait():
+            warehouse = stack.enter_context(opened)
+        yield warehouse
 
 
 def stream_name(only: str | None) -> str | None:

@@ -98,10 +98,11 @@ class Patience:
     clock: Callable[[], float] = time.monotonic
     sleep: Callable[[float], None] = time.sleep
     jitter: Callable[[], float] = field(default=random.random)
+    stop: StopSignal = field(default_factory=StopSignal)
 
     def until(self, stop: StopSignal) -> Patience:
-        """The same, its sleep ended by a signal."""
-        return replace(self, sleep=stop.sleep)
+        """The same, its sleep and its asking ended by a signal."""
+        return replace(self, sleep=stop.sleep, stop=stop)
 
     def wait(self, tries: int, error: UnknownOutcomeError) -> float:
         """Seconds before the next try: doubling, jittered, at least what `Retry-After` asks for."""
@@ -109,17 +110,25 @@ class Patience:
         settle = self.settle_for.total_seconds() if error.under_way else 0.0
         return max(asked_for, settle, min(MAX_WAIT, FIRST_WAIT * 2.0 ** min(tries, 10)) * (0.5 + self.jitter() / 2))
 
+    def deadline(self) -> float:
+        """When to give up, by `clock`, after a first failure that is now."""
+        return self.clock() + self.give_up_after.total_seconds()
+
     def insist(self, ask: Callable[[], Answer], say: Callable[[str], None]) -> Answer:
         """Ask something that changes nothing, again and again until there is an answer or the time is over.
 
         Raises:
             LoaderError: as `ask`; the last one when the time is over.
+            StoppedError: an end was asked for.
         """
-        deadline, tries = self.clock() + self.give_up_after.total_seconds(), 0
+        deadline, tries = None, 0
         while True:
+            if self.stop.is_set:  # which also ends each sleep at once
+                raise StoppedError(f"Stopped by {self.stop.name}: nothing was changed.", self.stop.number)
             try:
                 return ask()
             except UnknownOutcomeError as error:
+                deadline = self.deadline() if deadline is None else deadline
                 wait = self.wait(tries, error)
                 if self.clock() + wait > deadline:
                     raise
@@ -160,12 +169,11 @@ def deliver(
         GuardError: the journal stopped it.
     """
     sent, journal, stop = sent or Sent(), journal or Journal(), stop or StopSignal()
-    deadline = patience.clock() + patience.give_up_after.total_seconds()
     for delivery in deliveries:
         try:
             if stop.is_set:
                 raise StoppedError(f"Stopped by {stop.name}.", stop.number)
-            _send(delivery, client, patience, deadline, say, journal, stop)
+            _send(delivery, client, patience, say, journal, stop)
         except (RejectedError, UnknownOutcomeError) as error:
             raise type(error)(
                 f"{error} Stopped at {_hours(delivery)}. {_mend(delivery, error)}{_left(sent, planned)}"
@@ -187,13 +195,13 @@ def _send(
     delivery: Delivery,
     client: Client,
     patience: Patience,
-    deadline: float,
     say: Callable[[str], None],
     journal: Journal,
     stop: StopSignal,
 ) -> None:
     """Send the bodies of one delivery until each has a certain outcome; begin again at the first on any doubt."""
     tries = miscounts = 0
+    deadline: float | None = None  # counts from the first failure of these bodies, however long the push has taken
     doubt = False  # whether an earlier try may have been stored
     key = str(uuid4())
     while True:
@@ -226,6 +234,7 @@ def _send(
             if delivery.operation == "sum" and answered and (doubt or not error.did_nothing):
                 raise
             doubt = doubt or not error.did_nothing
+            deadline = patience.deadline() if deadline is None else deadline
             wait = patience.wait(tries, error)
             if miscounts >= MAX_MISCOUNTS or patience.clock() + wait > deadline:
                 raise

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from datetime import datetime, timedelta
+from collections.abc import Callable, Iterable, Iterator
+from datetime import date, datetime, time, timedelta, timezone
+from itertools import islice
 
 from loader.errors import ConfigurationError, StoppedError
 from loader.service.dbt import build_models
@@ -11,7 +12,7 @@ from loader.service.tick import Job
 from loader.service.turn import turn
 from loader.stopping import StopSignal
 from loader.warehouse import EPOCH, open_warehouse, utc
-from loader.windows import iso, month_start
+from loader.windows import Window, iso, month_start
 
 STEPS = ("day", "month")
 # Makes all that is not there yet, and sums nothing.
@@ -31,11 +32,21 @@ def step_ends(begin: datetime, now: datetime, step: str) -> Iterator[datetime]:
         yield end
 
 
+def ends_with_logs(days: Iterable[date], now: datetime, step: str) -> list[datetime]:
+    """Of `step_ends` those of the days or months that hold one of these days (UTC): others have nothing to sum.
+
+    One spend log of 1970, which a clock that was never set writes, would else be 20,000 runs of dbt.
+    """
+    starts = (datetime.combine(day, time(), timezone.utc) for day in days)
+    return sorted({end for start in starts for end in islice(step_ends(start, now, step), 1)})
+
+
 def load(job: Job, step: str, stop: StopSignal, now: datetime, told: Callable[[str], None]) -> int:
     """Run dbt until all history is summed, and go on where an earlier call ended.
 
     A step reads from the source what is older than its end and not older than what is summed already, less
-    `lookback_hours`: so its memory grows with the step and not with the history.
+    `lookback_hours`: so its memory grows with the step and not with the history. Days or months without spend logs are
+    no step.
 
     Args:
         job: what to run on.
@@ -59,9 +70,7 @@ def load(job: Job, step: str, stop: StopSignal, now: datetime, told: Callable[[s
             told("Making tables and views.")
             _run(job, stop, NOTHING)
             begin, runs = EPOCH, 1
-        oldest = _oldest_spend_log(job)
-        begin = max(begin, oldest) if oldest else now
-        ends = list(step_ends(begin, now, step))
+        ends = ends_with_logs(_days_with_logs(job, Window(begin, now)), now, step)
         for number, end in enumerate(ends, 1):
             _run(job, stop, end.strftime("%Y-%m-%d"))
             told(f"{number} of {len(ends) + 1}: all before {iso(end)} is summed.")
@@ -88,10 +97,11 @@ def _built_at(job: Job) -> datetime | None:
         return None  # a database that cannot be reached is dbt's to name
 
 
-def _oldest_spend_log(job: Job) -> datetime | None:
+def _days_with_logs(job: Job, window: Window) -> list[date]:
+    """The UTC days of the window that hold spend logs: one look at the source, whatever its length."""
     with open_warehouse(job.target, job.lock_timeout, job.say) as warehouse:
-        oldest = warehouse.moment("min(started_at)")
-        statement = f"select {oldest} from {warehouse.relation('base_litellm__spend_logs')}"  # noqa: S608
-        for (moment,) in warehouse.rows(statement):
-            return utc(moment) if moment else None
-    return None
+        where, parameters = warehouse.between("started_at", window)
+        logs = warehouse.relation("base_litellm__spend_logs")
+        statement = f"select distinct cast(started_at as date) from {logs} {where}"  # noqa: S608
+        found = [day for (day,) in warehouse.rows(statement, parameters)]
+    return [utc(day).date() if isinstance(day, datetime | str) else day for day in found]

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from types import FrameType, TracebackType
 from typing import Any
+
+from loader.errors import StoppedError
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
@@ -20,6 +23,7 @@ class StopSignal:
         An exception that a signal raises comes up in whatever code is running, and some of it drops exceptions.
         """
         self._at_once = at_once
+        self._ends_a_wait = False
         self.number: int = 0
         self._event = threading.Event()
         self._before: dict[int, Any] = {}
@@ -55,7 +59,26 @@ class StopSignal:
         """Sleep so many seconds, or until an end is asked for."""
         self._event.wait(seconds)
 
+    @contextmanager
+    def ending_a_wait(self) -> Iterator[None]:
+        """Within the block the first signal ends what is under way: a wait for a lock, which does not look at the flag.
+
+        Raises:
+            StoppedError: an end was asked for.
+        """
+        self._ends_a_wait = True
+        try:
+            yield
+        except KeyboardInterrupt as error:
+            self.set(signal.SIGINT)
+            raise StoppedError(f"Stopped by {self.name} before anything was begun.", self.number) from error
+        finally:
+            self._ends_a_wait = False
+
     def _handle(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002
+        if self._ends_a_wait:
+            self.set(number)
+            raise KeyboardInterrupt
         if self.is_set:
             if not self._at_once:
                 raise KeyboardInterrupt

@@ -9,6 +9,7 @@ from loader.errors import (
     ConfigurationError,
     GuardError,
     LoaderError,
+    LockedError,
     RejectedError,
     StoppedError,
     UnknownOutcomeError,
@@ -17,6 +18,7 @@ from loader.errors import (
 from loader.settings import CONNECTION_ID
 
 if TYPE_CHECKING:
+    from loader.stopping import StopSignal
     from loader.warehouse import Warehouse
 
 DEFAULT = "default"  # what a user calls the stream that has no name
@@ -57,6 +59,29 @@ def chosen(given: Sequence[Given], only: str | None) -> list[Given]:
     return found
 
 
+def require_known(warehouse: Warehouse, given: Iterable[Named], only: str) -> None:
+    """Stop when neither the environment nor cbf_hours knows the stream that --stream names.
+
+    A look at lines needs no connection id, so that names can be looked at before there are any.
+
+    Raises:
+        UsageError: it is unknown.
+    """
+    names = {"", *(each.name for each in given), *_names(warehouse)}
+    if only not in map(title, names):
+        raise UsageError(
+            f"--stream {only!r} is none of: {', '.join(map(title, sorted(names)))}. cbf_hours and the environment"
+            f" ({CONNECTION_ID}_<NAME>) name them."
+        )
+
+
+def _names(warehouse: Warehouse, condition: str = "") -> list[str]:
+    """The streams that cbf_hours speaks of, in order; empty for the lines that no name takes."""
+    hours = warehouse.relation("cbf_hours")
+    statement = f"select distinct coalesce(stream, '') from {hours} {condition} order by 1"  # noqa: S608
+    return [name for (name,) in warehouse.rows(statement)]
+
+
 def require_ids(warehouse: Warehouse, given: Iterable[Named]) -> None:
     """Stop when there are lines of a stream that the environment has no connection id for.
 
@@ -64,10 +89,7 @@ def require_ids(warehouse: Warehouse, given: Iterable[Named]) -> None:
         MissingIdError: which, and what to set.
     """
     known = {each.name for each in given}
-    statement = (
-        f"select distinct coalesce(stream, '') from {warehouse.relation('cbf_hours')} where line_count > 0 order by 1"  # noqa: S608
-    )
-    for (name,) in list(warehouse.rows(statement)):
+    for name in _names(warehouse, "where line_count > 0"):
         if name not in known:
             variable = f"{CONNECTION_ID}_{name.upper()}" if name else CONNECTION_ID
             raise MissingIdError(
@@ -80,23 +102,35 @@ class MissingIdError(ConfigurationError):
     """A stream without a connection id: nothing is sent to any."""
 
 
-def for_each(given: Sequence[Given], work: Callable[[Given], Result], say: Callable[[str], None]) -> list[Result]:
+def for_each(
+    given: Sequence[Given],
+    work: Callable[[Given], Result],
+    say: Callable[[str], None],
+    stop: StopSignal | None = None,
+) -> list[Result]:
     """Do something for each stream, one after the other. One that fails does not keep the others from it.
 
     Args:
         given: the streams.
         work: what to do.
         say: hears of each that failed, where there are several.
+        stop: asks for an end, also when none of the work looked at it.
 
     Raises:
         LoaderError: the only one failed; of several that failed one error, of the kind that weighs most.
+        LockedError: all that failed were locked.
         StoppedError: an end was asked for; the rest was left.
     """
-    results, failures = [], []
-    for each in given:
+    results: list[Result] = []
+    failures: list[tuple[Given, LoaderError]] = []
+    for number, each in enumerate(given):
+        if stop is not None and stop.is_set:
+            raise StoppedError(f"Stopped by {stop.name}.{_not_begun(given[number:])}", stop.number)
         try:
             results.append(work(each))
-        except (StoppedError, MissingIdError):
+        except StoppedError as error:
+            raise StoppedError(f"{error}{_not_begun(given[number + 1 :])}", error.signal_number) from error
+        except MissingIdError:
             raise
         except LoaderError as error:
             if len(given) == 1:
@@ -104,9 +138,22 @@ def for_each(given: Sequence[Given], work: Callable[[Given], Result], say: Calla
             say(f"Stream {title(each.name)}: {error}")
             failures.append((each, error))
     if failures:
-        names = ", ".join(title(each.name) for each, _ in failures)
-        kinds = [kind for kind in BY_WEIGHT if any(isinstance(error, kind) for _, error in failures)]
-        raise (kinds or [GuardError])[0](
-            f"{len(failures)} of {len(given)} streams failed: {names}. The others are done."
-        )
+        raise _together(failures, len(given))
     return results
+
+
+def _not_begun(left: Sequence[Named]) -> str:
+    return f" Not begun: {', '.join(title(each.name) for each in left)}." if left else ""
+
+
+def _together(failures: Sequence[tuple[Named, LoaderError]], count: int) -> LoaderError:
+    """One error for those of `count` streams that failed, with the words of the first of the kind that weighs most."""
+    if all(isinstance(error, LockedError) for _, error in failures):
+        kind: type[LoaderError] = LockedError
+    else:
+        found = (kind for kind in BY_WEIGHT if any(isinstance(error, kind) for _, error in failures))
+        kind = next(found, GuardError)
+    first, reason = next((pair for pair in failures if isinstance(pair[1], kind)), failures[0])
+    names = ", ".join(title(each.name) for each, _ in failures)
+    others = " The others are done." if len(failures) < count else ""
+    return kind(f"{len(failures)} of {count} streams failed: {names}.{others} {title(first.name)}: {reason}")

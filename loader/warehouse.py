@@ -173,10 +173,11 @@ class Warehouse(ABC):
 
     def _where(self, column: str, window: Window | None, in_stream: bool) -> tuple[str, tuple[Any, ...]]:
         where, parameters = self.between(column, window)
-        if self._stream is None or not in_stream:
+        if self._stream is None or (not in_stream and not self._stream):
             return where, parameters
-        condition = self._in_stream()
-        return f"{where} and {condition}" if where else f"where {condition}", (*parameters, self._stream)
+        # Without var streams there is no column, and no line is of a stream that has a name.
+        condition, values = (self._in_stream(), (self._stream,)) if in_stream else ("1 = 0", ())
+        return f"{where} and {condition}" if where else f"where {condition}", (*parameters, *values)
 
     def _in_stream(self) -> str:
         return f"coalesce({STREAM_COLUMN}, '') = {self.placeholder}"

@@ -22,6 +22,7 @@ from loader.windows import Window
 # reads tables only; whoever reads spend logs as well needs more.
 MEMORY_LIMIT = "128MB"
 THREADS = 2
+LOCKED = "Could not set lock|Conflicting lock"  # DuckDB's own words; the path in its message can have any
 
 
 class DuckDBWarehouse(Warehouse):
@@ -127,7 +128,7 @@ def _connect(
                 duckdb.connect(path, read_only=True).close()
             return duckdb.connect(path, read_only=read_only)
         except duckdb.IOException as error:
-            if "lock" not in str(error):
+            if not re.search(LOCKED, str(error)):
                 raise ConfigurationError(
                     f"The DuckDB file {path} is not there, or may not be used: {NOT_BUILT}."
                 ) from error

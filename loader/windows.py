@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime, timedelta, timezone, tzinfo
+from datetime import MAXYEAR, datetime, timedelta, timezone, tzinfo
 
 from loader.errors import UsageError
 
@@ -31,6 +31,10 @@ class Window:
     def cut_to(self, end: datetime) -> Window:
         """The part before `end`; empty (start = end) when there is none."""
         return Window(self.start, max(self.start, min(self.end, floor_hour(end))), self.widened)
+
+    def cut_from(self, start: datetime) -> Window:
+        """The part from `start` on; empty (start = end) when there is none."""
+        return Window(min(self.end, max(self.start, ceil_hour(start))), self.end, self.widened)
 
     @property
     def is_empty(self) -> bool:
@@ -118,17 +122,14 @@ def between(start: str, end: str | None, now: datetime) -> Window:
         raise UsageError(f"The window starts in the future: --start {iso(first)}, and it is {iso(now)}.")
     if first >= last:
         raise UsageError(f"The window is empty: --start {iso(first)} is not before --end {iso(last)}.")
-    try:
-        return _widen(first, last)
-    except OverflowError as error:
-        raise UsageError(f"--end {end} is beyond the last hour that can be told.") from error
+    return _widen(first, last)
 
 
 def parse_time(text: str, option: str) -> datetime:
     """An ISO 8601 date or time as aware UTC.
 
     Raises:
-        UsageError: it is none.
+        UsageError: it is none, or in the last year that Python knows, after which no month and no hour ends.
     """
     cleaned = text.strip()
     if cleaned[-1:] in "zZ" and cleaned:
@@ -137,10 +138,14 @@ def parse_time(text: str, option: str) -> datetime:
         moment = datetime.fromisoformat(cleaned)
     except ValueError as error:
         raise UsageError(f"{option} {text!r} is no ISO 8601 time: write 2024-01-15T14:00:00Z or 2024-01-15.") from error
+    beyond = UsageError(f"{option} {text!r} is not in the years 1 to 9998 of UTC.")
     try:
-        return (moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)).astimezone(timezone.utc)
+        moment = (moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)).astimezone(timezone.utc)
     except OverflowError as error:
-        raise UsageError(f"{option} {text!r} is not in the years 1 to 9999 of UTC.") from error
+        raise beyond from error
+    if moment.year == MAXYEAR:
+        raise beyond
+    return moment
 
 
 def months(window: Window) -> Iterator[Window]:

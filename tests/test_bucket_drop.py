@@ -8,6 +8,7 @@ import json
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from datetime import datetime, timezone
@@ -21,7 +22,7 @@ import requests
 from moto.server import ThreadedMotoServer
 
 from loader.bucket_drop import current_drop, write_drop
-from loader.bucket_store import FolderStore
+from loader.bucket_store import FolderStore, open_store
 from loader.errors import ConfigurationError, StoppedError
 from loader.profiles import read_target
 from loader.report import Bar
@@ -295,16 +296,38 @@ def test_what_s3_refuses_is_told_in_a_line(four_hours: BuiltWarehouse, s3: Any) 
     no_bucket = four_hours.project.loader(*command, "s3://no-such-bucket/x")
     no_login = four_hours.project.loader(*command, "s3://bills", AWS_ACCESS_KEY_ID="", AWS_SECRET_ACCESS_KEY="")
     nobody = four_hours.project.loader(*command, "s3://bills", AWS_ENDPOINT_URL="http://127.0.0.1:9")
-    for done, words in ((no_bucket, "NoSuchBucket"), (no_login, "credentials"), (nobody, "127.0.0.1:9")):
+    no_scheme = four_hours.project.loader(*command, "s3://bills", AWS_ENDPOINT_URL="localhost:9000")
+    for done, words in (
+        (no_bucket, "NoSuchBucket"), (no_login, "credentials"), (nobody, "127.0.0.1:9"),
+        (no_scheme, "Invalid endpoint: localhost:9000"),
+    ):  # fmt: skip
         assert (done.code, done.out, done.err.count("\n")) == (3, "", 1), done.err
         assert words in done.err
         assert "must-not-show" not in done.err
     assert "Contents" not in s3.list_objects_v2(Bucket="bills")
 
 
-def test_without_boto3_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    from loader.bucket_store import open_store
+def test_a_full_disk_on_the_way_to_s3_is_told(
+    four_hours: BuiltWarehouse, s3: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in four_hours.project.settings.items():
+        monkeypatch.setenv(name, value)
+    store = open_store("s3://bills/x")
+    with store.part("whole") as file:
+        file.write(b"x")
+    # A device that has no room left for anything.
+    monkeypatch.setattr(tempfile, "TemporaryFile", lambda: Path("/dev/full").open("r+b", buffering=0))  # noqa: SIM115
+    with pytest.raises(ConfigurationError, match="cannot hold a part of the drop: No space left on device"):
+        store.open("whole")
+    with (
+        pytest.raises(ConfigurationError, match="cannot hold a part of the drop: No space left on device"),
+        store.part("new") as file,
+    ):
+        file.write(b"x")
+    assert [each["Key"] for each in s3.list_objects_v2(Bucket="bills")["Contents"]] == ["x/whole"]
 
+
+def test_without_boto3_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "boto3", None)
     with pytest.raises(ConfigurationError, match=r"\(boto3\): pip install '\.\[s3\]'"):
         open_store("s3://bills/x")

@@ -111,6 +111,33 @@ def test_since_leaves_to_another_exporter_what_it_has_sent(ready: BuiltWarehouse
     assert (wrong.code, "--since 'soon'" in wrong.err) == (2, True)
 
 
+def test_since_cuts_a_window_and_says_so(ready: BuiltWarehouse, anycost: SandboxServer) -> None:
+    window = ("--start", "2026-10-01", "--end", "2026-11-01")
+    cut = "Hours before 2026-10-31T23:00:00Z are left out: --since/LOADER_PUSH_SINCE."
+    ready.project.settings["LOADER_PUSH_SINCE"] = "2026-10-31T22:30"
+    shown = ready.project.loader("dry-run", *window)
+    assert (shown.code, cut in shown.err, "2 lines in 1 hour" in shown.err) == (0, True, True), shown.err
+    checked = ready.project.loader("validate", *window, "--format", "json")
+    assert [each["first_hour"] for each in json.loads(checked.out)["bodies"]] == ["2026-10-31T23:00:00Z"]
+    whole = ready.project.loader("push", *window, "--operation", "replace_drop")
+    assert (whole.code, "leaves to another exporter" in whole.err.splitlines()[-1]) == (2, True), whole.err
+    before = ready.project.loader("push", "--start", "2026-10-30", "--end", "2026-10-31T23:00")
+    assert (before.code, "Nothing is left of 2026-10-30T00:00:00Z to" in before.err) == (2, True), before.err
+    assert hours_held(anycost) == {}
+    pushed = ready.project.loader("push", *window)
+    assert (pushed.code, cut in pushed.err) == (0, True), pushed.err
+    assert sorted(hours_held(anycost)) == [3]
+    # What is not older is said nothing of, and reconcile looks at all.
+    november = ready.project.loader(
+        "push", "--start", "2026-11-01", "--end", "2026-11-02", "--operation", "replace_drop"
+    )
+    assert "left out" not in november.err
+    assert "left out" not in ready.project.loader("reconcile", *window).err
+    for command in (("push", *window), ("dry-run",), ("dry-run", *window), ("reconcile", *window)):
+        wrong = ready.project.loader(*command, "--since", "soon")
+        assert (wrong.code, "--since 'soon'" in wrong.err) == (2, True), command
+
+
 def test_another_connection_and_another_host_are_other_streams(ready: BuiltWarehouse, anycost: SandboxServer) -> None:
     push(ready)
     ready.project.settings["CLOUDZERO_CONNECTION_ID"] = "other"
@@ -245,6 +272,23 @@ def test_two_pushes_at_once_are_one_after_the_other(warehouse: BuiltWarehouse) -
         assert (third.returncode, out, "Nothing to send" in err) == (0, "", True)
         assert hours_held(server) == dict.fromkeys(range(6), TWO)
         assert sandbox.concurrent_requests_seen == 0
+
+
+def test_the_first_signal_ends_the_wait_for_another_push(warehouse: BuiltWarehouse) -> None:
+    sandbox = Held()
+    with serve_sandbox(sandbox) as server:
+        warehouse.project.settings = credentials(server)
+        warehouse.put({0: [A]})
+        first = start(warehouse)
+        assert sandbox.entered.wait(60)
+        waiting = start(warehouse, "--wait")
+        assert waiting.stderr is not None
+        assert "Waiting for" in waiting.stderr.readline()
+        waiting.send_signal(signal.SIGINT)
+        _, err = waiting.communicate(timeout=60)
+        assert (waiting.returncode, err) == (130, "Error: Stopped by Ctrl-C before anything was begun.\n")
+        sandbox.go.set()
+        assert first.wait(60) == 0
 
 
 @pytest.mark.parametrize(("number", "name"), [(signal.SIGTERM, "SIGTERM"), (signal.SIGINT, "Ctrl-C")])

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import signal
+import subprocess
 from collections.abc import Callable
 from decimal import Decimal
 from pathlib import Path
@@ -11,10 +13,11 @@ from typing import Any
 import pytest
 
 from loader.errors import ConfigurationError, UsageError
-from loader.sandbox_server import SandboxServer
+from loader.sandbox_server import SandboxServer, serve_sandbox
 from loader.settings import Stream, read_streams
 from loader.streams import chosen
-from tests.anycost import CONNECTION, KEY, credentials
+from tests.anycost import CONNECTION, KEY, Held, credentials
+from tests.project import BIN, ROOT
 from tests.warehouse import BuiltWarehouse, Template, Usage
 
 BY_TEAM = {"by": "team", "names": {"research": ["a"], "product": ["b", "it's \\ odd"]}}
@@ -115,6 +118,23 @@ def test_one_stream_is_pushed_alone(teams: BuiltWarehouse, anycost: SandboxServe
     assert held(anycost) == {"conn-r": 2, CONNECTION: 2}
 
 
+def test_a_dry_run_of_an_unknown_stream_is_refused_and_one_without_lines_shows_none(teams: BuiltWarehouse) -> None:
+    unknown = teams.project.loader("dry-run", "--stream", "prodct")
+    assert (unknown.code, unknown.out, unknown.err.count("\n")) == (2, "", 1)
+    assert "--stream 'prodct' is none of: default, product, research." in unknown.err
+    for name in (*IDS, "CLOUDZERO_CONNECTION_ID"):
+        del teams.project.settings[name]
+    unknown = teams.project.loader("dry-run", "--stream", "prodct")
+    assert (unknown.code, "is none of: default, product, research." in unknown.err) == (2, True)
+    assert "4 lines in 2 hours" in teams.project.loader("dry-run", "--stream", "product").err
+    # Without the var the default stream has all lines, and another that the environment names has none.
+    split(teams, None)
+    assert "8 lines in 2 hours" in teams.project.loader("dry-run", "--stream", "default").err
+    named = teams.project.loader("dry-run", "--stream", "later", CLOUDZERO_CONNECTION_ID_LATER="conn-l")
+    assert (named.code, "0 lines in 0 hours" in named.err) == (0, True), named.err
+    assert "gpt-4o" not in named.out
+
+
 def test_check_and_validate_ask_for_every_stream(teams: BuiltWarehouse, anycost: SandboxServer) -> None:
     checked = json.loads(teams.project.loader("check", "--format", "json").out)["checks"]
     assert [(each["check"], each["ok"]) for each in checked] == [
@@ -163,6 +183,26 @@ def test_one_stream_that_is_refused_does_not_keep_the_others(teams: BuiltWarehou
     assert "1 of 3 streams failed: product" in found.err.splitlines()[-1]
     assert "Stream product: cbf_lines and cbf_hours disagree" in found.err
     assert held(anycost) == {CONNECTION: 2, "conn-r": 2}
+
+
+@pytest.mark.parametrize("command", [("push", "--window", "pending"), ("verify", "--month", "2026-10", "--repair")])
+def test_a_signal_in_the_last_body_of_a_stream_leaves_the_others(
+    command: tuple[str, ...], teams: BuiltWarehouse
+) -> None:
+    sandbox = Held()
+    with serve_sandbox(sandbox) as server:
+        teams.project.settings |= credentials(server)
+        process = subprocess.Popen(
+            [BIN / "loader", *command], cwd=ROOT, env=teams.project.environment(), text=True,
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        )  # fmt: skip
+        assert sandbox.entered.wait(60)
+        process.send_signal(signal.SIGTERM)
+        sandbox.go.set()
+        _, err = process.communicate(timeout=60)
+        assert process.returncode == 143, err
+        assert "Stopped by SIGTERM. Not begun: product, research." in err.splitlines()[-1]
+        assert held(server) == {CONNECTION: 2}
 
 
 def test_a_team_that_moves_leaves_its_old_stream(teams: BuiltWarehouse, anycost: SandboxServer) -> None:

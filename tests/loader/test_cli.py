@@ -59,6 +59,9 @@ def fails(outcome: Outcome, code: int, *words: str) -> None:
         (("push", "--start", "soon"), 2, ("soon", "ISO 8601")),
         (("push", "--start", "2999-01-01"), 2, ("in the future", "2999-01-01")),
         (("push", "--start", "2024-01-02", "--end", "2024-01-01"), 2, ("not before", "2024-01-01")),
+        (("push", "--start", "2024-01-01", "--end", "9999-12-31"), 2, ("--end", "years 1 to 9998")),
+        (("push", "--window", "pending", "--since", "9999-12-31T23:30"), 2, ("--since", "years 1 to 9998")),
+        (("reconcile", "--start", "2024-01-01", "--end", "9999-12-31"), 2, ("--end", "years 1 to 9998")),
         (("push", "--window", "today", "--operation", "delete"), 2, ("delete",)),
         (("push", "--window", "today", "--limit", "0"), 2, ("limit",)),
         (("push", "--window", "today", "--give-up-after", "soon"), 2, ("soon", "15m")),
@@ -137,6 +140,12 @@ def test_a_warehouse_that_was_never_built(tmp_path: Path) -> None:
     check = project.loader("check", **GIVEN)
     assert check.code == 3
     assert check.out.count("FAILED") == 2  # the views, and the host that does not answer
+
+
+def test_a_missing_file_whose_path_has_the_word_lock_is_not_waited_for(tmp_path: Path) -> None:
+    project = Project(tmp_path / "blocks")
+    outcome = project.loader("dry-run", "--lock-timeout", "0s")
+    fails(outcome, 3, str(project.duckdb_file), "is not there", "dbt build")
 
 
 def hold_open(path: str, opened: multiprocessing.synchronize.Event, done: multiprocessing.synchronize.Event) -> None:

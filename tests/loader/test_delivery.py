@@ -246,6 +246,41 @@ def test_a_retry_after_beyond_the_budget_ends_it_at_once() -> None:
     assert time.slept == []
 
 
+def test_the_budget_counts_from_the_first_failure_of_each_delivery() -> None:
+    time = FakeTime()
+
+    class Slow(FakeClient):
+        def post(self, drop: Drop, key: str) -> Receipt:
+            time.now += 600  # three bodies take longer than the budget of 15 minutes
+            return super().post(drop, key)
+
+    client = Slow([None, None, BUSY, None, BUSY])
+    what = [each for n in range(4) for each in deliveries([line(n)], "replace_hourly")]
+    sent, said = send(client, what, time)
+    assert (sent.hours, len(said)) == (4, 2)
+    assert time.slept == [30.0, 30.0]
+
+
+def test_the_budget_of_one_delivery_ends() -> None:
+    time = FakeTime()
+    with pytest.raises(RetryableError):
+        send(FakeClient([BUSY] * 50), one(), time, give_up=100)
+    assert time.slept == [30.0] * 3
+
+
+def test_asking_again_ends_with_a_signal() -> None:
+    stop, asked = StopSignal(), list[float]()
+
+    def ask() -> None:
+        asked.append(0)
+        stop.set()
+        raise NO_ANSWER
+
+    with pytest.raises(StoppedError, match="Stopped by SIGTERM: nothing was changed"):
+        Patience(timedelta(seconds=2)).until(stop).insist(ask, lambda _: None)
+    assert len(asked) == 1
+
+
 def test_a_wrong_row_count_is_a_doubt_and_then_an_error() -> None:
     client = FakeClient([0])
     send(client, one())

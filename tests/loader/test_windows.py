@@ -11,6 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from loader.errors import UsageError
+from loader.push import months_of
+from loader.reconcile import whole_days
 from loader.windows import WINDOW_NAMES, Window, between, by_name, floor_hour, months, next_month, parse_time
 
 UTC = timezone.utc
@@ -33,8 +35,9 @@ def at(day: int, hour: int = 0, month: int = 3) -> datetime:
         ("yesterday", None, "ISO 8601"),
         ("", None, "ISO 8601"),
         ("2024-03-09", "2024-13-01", "--end"),
-        ("2024-03-09", "9999-12-31T23:59:59Z", "beyond the last hour"),
-        ("0001-01-01T00:00:00+05:00", None, "years 1 to 9999"),
+        ("2024-03-09", "9999-12-31", "--end '9999-12-31' is not in the years 1 to 9998"),
+        ("2024-03-09", "9998-12-31T23:59:59-01:00", "years 1 to 9998"),
+        ("0001-01-01T00:00:00+05:00", None, "years 1 to 9998"),
     ],
 )
 def test_times_that_make_no_sense(start: str, end: str | None, words: str) -> None:
@@ -124,6 +127,19 @@ def test_cutting_keeps_what_is_before() -> None:
     assert window.cut_to(at(11)) == window
     assert window.cut_to(at(8)).is_empty
     assert not window.is_empty
+
+
+def test_cutting_keeps_what_is_after() -> None:
+    window = Window(at(9), at(10))
+    assert window.cut_from(at(9, 5) - timedelta(minutes=30)) == Window(at(9, 5), at(10))
+    assert window.cut_from(at(8)) == window
+    assert window.cut_from(at(11)).is_empty
+
+
+def test_the_last_hour_that_can_be_asked_for_has_a_month_and_a_day() -> None:
+    window = between("2024-01-01", "9998-12-31T23:59:59Z", NOW)
+    whole = Window(at(1, month=1), datetime(9999, 1, 1, tzinfo=UTC))
+    assert (whole_days(window).end, months_of(window)) == (whole.end, whole)
 
 
 def test_a_zone_off_the_hour_is_widened_and_says_so() -> None:
