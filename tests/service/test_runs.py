@@ -10,7 +10,8 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import suppress
-from datetime import timedelta
+from datetime import datetime, timedelta, timezone
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -369,12 +370,23 @@ def test_the_schedule_runs_at_once_and_again_and_never_two_at_a_time() -> None:
     schedule.shutdown(wait=True)
     assert most == [1]
     (job,) = make_schedule(run, timedelta(minutes=60)).get_jobs()
-    assert (job.trigger.interval, job.trigger.jitter, job.max_instances, job.coalesce) == (
-        timedelta(hours=1),
-        60,
-        1,
-        True,
-    )
+    assert (job.max_instances, job.coalesce) == (1, True)
+
+
+def test_services_spread_and_each_keeps_its_own_hour() -> None:
+    spread = set()
+    for _ in range(20):
+        (job,) = make_schedule(lambda: None, timedelta(minutes=60)).get_jobs()
+        ticks = [job.next_run_time]
+        for _ in range(1000):
+            # As apscheduler asks: a little after the tick before.
+            ticks.append(job.trigger.get_next_fire_time(ticks[-1], ticks[-1] + timedelta(seconds=0.3)))
+        first, *others = (after - before for before, after in pairwise(ticks))
+        assert timedelta(minutes=60) <= first <= timedelta(minutes=61)
+        assert all(abs(each - timedelta(minutes=60)) < timedelta(milliseconds=1) for each in others)
+        spread.add(first)
+    assert len(spread) > 10
+    assert abs(ticks[0] - datetime.now(timezone.utc)) < timedelta(minutes=1), "the first one is at once"
 
 
 def test_without_the_extra_serve_says_what_to_install_and_run_works(tmp_path: Path) -> None:
