@@ -15,13 +15,16 @@ import uvicorn
 from loader.errors import ConfigurationError
 from loader.service.app import make_service
 from loader.service.dbt import kill_running
+from loader.service.guard import MAX_REQUESTS
 from loader.service.schedule import make_schedule
 from loader.service.settings import ServiceSettings, minutes
 from loader.service.tick import Job
 from loader.stopping import StopSignal
 from loader.windows import iso
 
-MAX_CONNECTIONS = 64
+# uvicorn answers whoever comes after these without a look at what is asked, probes too: so the requests under way are
+# bounded by `guard.MAX_REQUESTS` long before, and this is for connections on which nobody asks anything.
+MAX_CONNECTIONS = 8 * MAX_REQUESTS
 # A request to CloudZero is given 120 s: an export that is told to stop has ended by then.
 DRAIN_SECONDS = 135
 
