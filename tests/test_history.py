@@ -5,8 +5,11 @@ from __future__ import annotations
 from datetime import datetime, timedelta, timezone
 from decimal import Decimal
 
+import pytest
+
 from tests.litellm.requests import Row, spend_log
 from tests.project import Project, put
+from tests.warehouse import BuiltWarehouse
 
 START = datetime(2026, 11, 1, tzinfo=timezone.utc)
 
@@ -204,3 +207,23 @@ def test_the_push_log_outlives_every_run(project: Project) -> None:
     )
     project.build("--full-refresh", tests=True)
     assert project.rows("select connection_id, sequence, outcome from cbf.push_log") == [("c", 1, "accepted")]
+
+
+@pytest.mark.parametrize("warehouse", ["postgres"], indirect=True)
+def test_a_push_log_of_before_gets_the_index_that_it_lacks(warehouse: BuiltWarehouse) -> None:
+    def indexes() -> list[str]:
+        found = warehouse.project.rows("select indexdef from pg_indexes where tablename = 'push_log' order by indexdef")
+        return sorted(definition.partition(" USING ")[2] for (definition,) in found)
+
+    wanted = ["btree (connection_id, api_url, recorded_at)", "btree (connection_id, api_url, usage_hour)"]
+    assert indexes() == wanted
+    warehouse.project.write("drop index cbf.push_log_recorded_at")
+    for _ in range(2):
+        warehouse.project.dbt("run", "--select", "push_log")
+        assert indexes() == wanted
+    # A run does not wait for a push that is writing.
+    assert warehouse.project.database
+    with warehouse.project.database.connect() as writing:
+        writing.cursor().execute("lock table cbf.push_log in row exclusive mode")
+        warehouse.project.dbt("run", "--select", "push_log", variables={"lookback_hours": 71})
+        writing.rollback()
