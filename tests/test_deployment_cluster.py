@@ -21,6 +21,7 @@ METRICS = {
     "litellm_cbf_last_run_timestamp_seconds", "litellm_cbf_runs_total", "litellm_cbf_anycost_requests_total",
     "litellm_cbf_month_bytes", "litellm_cbf_month_rows", "litellm_cbf_month_limit_bytes",
     "litellm_cbf_month_limit_rows", "litellm_cbf_models_built_timestamp_seconds",
+    "litellm_cbf_started_timestamp_seconds",
 }  # fmt: skip
 
 

@@ -9,9 +9,12 @@ from datetime import datetime, timedelta, timezone
 from decimal import Decimal
 from pathlib import Path
 
+import pytest
+
 from tests.litellm.database import Database
 from tests.litellm.requests import Row, spend_log
 from tests.project import Project, put
+from tests.warehouse import BuiltWarehouse
 
 START = datetime(2026, 11, 1, tzinfo=timezone.utc)
 HOUR_1 = (START + timedelta(hours=1)).replace(tzinfo=None)
@@ -237,3 +240,23 @@ def test_two_runs_at_once_leave_each_hour_once(tmp_path: Path, litellm_database:
         other.close()
         run.result()
     assert hours(project) == {0: WHOLE, 1: (4, Decimal("2.0")), 2: WHOLE}
+
+
+@pytest.mark.parametrize("warehouse", ["postgres"], indirect=True)
+def test_a_push_log_of_before_gets_the_index_that_it_lacks(warehouse: BuiltWarehouse) -> None:
+    def indexes() -> list[str]:
+        found = warehouse.project.rows("select indexdef from pg_indexes where tablename = 'push_log' order by indexdef")
+        return sorted(definition.partition(" USING ")[2] for (definition,) in found)
+
+    wanted = ["btree (connection_id, api_url, recorded_at)", "btree (connection_id, api_url, usage_hour)"]
+    assert indexes() == wanted
+    warehouse.project.write("drop index cbf.push_log_recorded_at")
+    for _ in range(2):
+        warehouse.project.dbt("run", "--select", "push_log")
+        assert indexes() == wanted
+    # A run does not wait for a push that is writing.
+    assert warehouse.project.database
+    with warehouse.project.database.connect() as writing:
+        writing.cursor().execute("lock table cbf.push_log in row exclusive mode")
+        warehouse.project.dbt("run", "--select", "push_log", variables={"lookback_hours": 71})
+        writing.rollback()

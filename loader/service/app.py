@@ -69,12 +69,12 @@ def _open_routes(watch: Watch) -> APIRouter:
     """What Kubernetes and load balancers ask, without a key."""
     router = APIRouter(tags=["health"])
 
-    @router.get("/health", summary="Whether the process lives")
+    @router.get("/health", summary="Whether the process lives", responses=documented(403))
     async def health() -> dict[str, str]:
         """Asks nobody else."""
         return {"status": "ok"}
 
-    @router.get("/ready", summary="Whether the views can be read", responses=documented(503), response_model=None)
+    @router.get("/ready", summary="Whether the views can be read", responses=documented(403, 503), response_model=None)
     def ready() -> dict[str, str] | Response:
         """Looked at every 15 seconds at most; a DuckDB file that is in use for a while stays what it was."""
         watch.look()
@@ -92,7 +92,7 @@ def _routes_for_the_key(app: FastAPI, metrics: Metrics, doorkeeper: Doorkeeper) 
 
     @router.get(
         "/metrics", summary="For Prometheus", tags=["health"], response_class=Response,
-        responses={200: {"content": {CONTENT_TYPE: {"schema": {"type": "string"}}}}, **documented(401)},
+        responses={200: {"content": {CONTENT_TYPE: {"schema": {"type": "string"}}}}, **documented(401, 403, 503)},
     )  # fmt: skip
     def show_metrics() -> Response:
         """What was sent, what is pending, how full the months are."""

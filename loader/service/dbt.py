@@ -9,8 +9,11 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
+from datetime import timedelta
 from pathlib import Path
 from typing import BinaryIO
 
@@ -23,8 +26,13 @@ BUILD = ("build", "--exclude-resource-type", "test", "--exclude-resource-type", 
 SECRETS = ("CLOUDZERO_API_KEY", "LOADER_MASTER_KEY")
 # How it is asked to end, and how many seconds it has: on Ctrl-C dbt cancels its queries.
 ENDS = ((signal.SIGINT, 10.0), (signal.SIGTERM, 5.0), (signal.SIGKILL, 60.0))
+# No run takes so long, but dbt waits for a lock of the database for as long as somebody holds it.
+DEADLINE = timedelta(hours=3)
 TAIL_BYTES = 1_000_000
 NO_VARIABLES: Mapping[str, str] = {}
+# What runs now; the lock is held while one starts, so that none is missed.
+_starting = threading.Lock()
+_running: set[subprocess.Popen[bytes]] = set()
 
 
 def build_models(
@@ -33,6 +41,7 @@ def build_models(
     stop: StopSignal,
     environ: Mapping[str, str] = os.environ,
     variables: Mapping[str, str] = NO_VARIABLES,
+    deadline: timedelta = DEADLINE,
 ) -> None:
     """Run `dbt build` for the models and seeds, without tests, in this folder.
 
@@ -42,9 +51,10 @@ def build_models(
         stop: ends dbt, and all that it has started.
         environ: what dbt sees, but for our secrets.
         variables: dbt vars for this run.
+        deadline: how long it may take before it is ended.
 
     Raises:
-        ConfigurationError: there is no dbt or no project, or it failed: with its last error.
+        ConfigurationError: there is no dbt or no project, it did not end in time, or it failed: with its last error.
         LockedError: the DuckDB file was in use for longer than dbt waits.
         StoppedError: an end was asked for.
     """
@@ -58,7 +68,7 @@ def build_models(
     command += ["--vars", json.dumps(dict(variables))] if variables else []
     seen = {name: value for name, value in environ.items() if name not in SECRETS}
     with tempfile.TemporaryFile() as output:
-        code = _run(command, seen, output, stop)
+        code = _run(command, seen, output, stop, deadline)
         if code:
             said = last_error(_tail(output))
             if "Could not set lock on file" in said:
@@ -66,21 +76,51 @@ def build_models(
             raise ConfigurationError(f"dbt failed: {said or f'exit code {code}, and it did not say why.'}")
 
 
-def _run(command: list[str], environ: Mapping[str, str], output: BinaryIO, stop: StopSignal) -> int:
-    # A session of its own: Ctrl-C in a terminal reaches us alone, and its whole group can be ended.
-    process = subprocess.Popen(  # noqa: S603
-        command, env=dict(environ), stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT,
-        start_new_session=True,
-    )  # fmt: skip
+def kill_running() -> None:
+    """Kill dbt and all that it has started, without a word, and let none start: this process ends right after.
+
+    For a signal's handler: whoever waits for dbt in another thread has no time to end it.
+    """
+    # Not given back. A start takes no time, so whoever cannot have it has nothing to wait for.
+    _starting.acquire(timeout=5.0)
+    for process in tuple(_running):
+        if process.returncode is None:
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+
+
+def _run(
+    command: list[str], environ: Mapping[str, str], output: BinaryIO, stop: StopSignal, deadline: timedelta
+) -> int:
+    process = _start(command, environ, output)
+    until = time.monotonic() + deadline.total_seconds()
     try:
         while not stop.is_set:
             with suppress(subprocess.TimeoutExpired):
                 return process.wait(timeout=0.1)
+            if time.monotonic() >= until:
+                raise ConfigurationError(
+                    f"dbt did not end within {deadline.total_seconds() / 60:g} minutes: it was ended, and nothing was"
+                    " sent. If it waits for a lock, end what holds it (on PostgreSQL pg_stat_activity and"
+                    " pg_blocking_pids say what); if there is much to sum, run `loader load --step day`."
+                )
     except KeyboardInterrupt:
         pass  # a second signal
     finally:
         _end(process)
+        _running.discard(process)
     raise StoppedError(f"Ended by {stop.name} while dbt was at work: nothing was sent.", stop.number)
+
+
+def _start(command: list[str], environ: Mapping[str, str], output: BinaryIO) -> subprocess.Popen[bytes]:
+    with _starting:
+        # A session of its own: Ctrl-C in a terminal reaches us alone, and its whole group can be ended.
+        process = subprocess.Popen(  # noqa: S603
+            command, env=dict(environ), stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )  # fmt: skip
+        _running.add(process)
+    return process
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

@@ -14,7 +14,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from loader import guards, windows
 from loader.errors import GuardError, LockedError, UsageError
 from loader.lines import Hour
-from loader.plan import Plan, Selection, require_complete
+from loader.plan import Selection
 from loader.report import dry_run_answer, pushes_answer
 from loader.service.access import Access
 from loader.service.metrics import Metrics
@@ -23,7 +23,7 @@ from loader.service.tick import Ears, Job, held_back, send
 from loader.service.watch import Watch
 from loader.settings import read_all_credentials
 from loader.stopping import StopSignal
-from loader.windows import HOUR, Window, floor_hour
+from loader.windows import HOUR, Window, floor_hour, iso
 
 MAX_DRY_RUN_LINES = 10_000
 DRY_RUNS_AT_A_TIME, DRY_RUN_WAIT = 2, 10.0
@@ -110,6 +110,13 @@ class DryRunAnswer(BaseModel):
     dry_run_data: DryRunData
 
 
+class LeftOut(BaseModel):
+    """What was asked for and not sent, for it is not complete: all hours from this one on."""
+
+    start: str = Field(serialization_alias="from", description="The first hour that was not sent, UTC")
+    why: str
+
+
 class ExportAnswer(BaseModel):
     """As LiteLLM answers, and what was sent. `cost` is USD, as text with every digit."""
 
@@ -117,6 +124,7 @@ class ExportAnswer(BaseModel):
     status: Literal["success"]
     summary: dict[str, float | str]
     held_back: list[dict[str, str]]
+    left_out: LeftOut | None
 
 
 @dataclass(frozen=True)
@@ -145,12 +153,11 @@ class Exports:
         """Send, and say what was sent.
 
         Raises:
-            LoaderError: the credentials are missing, the body makes no sense, another push is under way, a guard held
-                hours back, or as `Push.run`.
+            LoaderError: the credentials are missing, the body makes no sense, another push is under way, nothing that
+                was asked for is complete, a guard held hours back, or as `Push.run`.
         """
         everyone = read_all_credentials()
-        now = _now()
-        window = asked.window(now)
+        window = asked.window(_now())
         if window is None and asked.operation != "replace_hourly":
             raise FieldError("operation", f"{asked.operation} needs a start_time_utc.")
         if asked.operation == "replace_drop" and (asked.limit is not None or not (window and window.is_whole_month())):
@@ -159,24 +166,41 @@ class Exports:
                 "replace_drop replaces a whole month of CloudZero's: give exactly one UTC month, such as start_time_utc"
                 " 2024-01-01 and end_time_utc 2024-02-01, and no limit.",
             )
+        left_out = None
+        if window is not None:
+            window, left_out = self._complete_part(window, asked.operation)
         chosen = window if asked.limit is None else self._newest(window, asked.limit)
         job = replace(
             self.job, lock_timeout=LOCK_TIMEOUT, patience=replace(self.job.patience, give_up_after=GIVE_UP_AFTER)
         )
-
-        def check(plan: Plan) -> None:
-            if window is not None:
-                require_complete(plan, window, now, named=False)
-
         selection = Selection(chosen, asked.operation, since=self.job.since)
         try:
             with self.access.to_work(), self.metrics.sending() as sent:
-                pushes = send(job, everyone, selection, self.stop, Ears(check, status=self.metrics.answered), sent)
+                pushes = send(job, everyone, selection, self.stop, Ears(status=self.metrics.answered), sent)
         finally:
             self.watch.expire()
         if left := held_back(pushes):
-            raise GuardError(f"{guards.explain(left)} Sent beside them: {sent.hours} hour(s).")
-        return pushes_answer(pushes, sent)
+            also = f" {left_out.why}" if left_out else ""
+            raise GuardError(f"{guards.explain(left)} Sent beside them: {sent.hours} hour(s).{also}")
+        return pushes_answer(pushes, sent) | {"left_out": left_out.model_dump(by_alias=True) if left_out else None}
+
+    def _complete_part(self, window: Window, operation: str) -> tuple[Window, LeftOut | None]:
+        """The hours of the window that had ended when dbt last ran, and what is left out with the others."""
+        with self.access.to_read(LOCK_TIMEOUT) as warehouse:
+            built_at = warehouse.built_at()
+        complete = window.cut_to(built_at)
+        if complete.end == window.end:
+            return window, None
+        built = f"the models were last built at {iso(built_at)}"
+        if operation == "replace_drop":
+            raise GuardError(
+                f"The month is not complete: {built}. Send what there is of it with replace_hourly, or ask for"
+                " replace_drop when it is over."
+            )
+        if complete.is_empty:
+            raise GuardError(f"Nothing from {window} is complete yet: {built}. The next run sends it.")
+        why = f"Hours from {iso(complete.end)} on are not complete: {built}. The next run sends them."
+        return complete, LeftOut(start=iso(complete.end), why=why)
 
     def _newest(self, window: Window | None, limit: int) -> Window:
         with self.access.to_read(LOCK_TIMEOUT) as warehouse:

@@ -1,4 +1,4 @@
-"""What is looked at before any route: the host's name, where a form came from, and the size of the body."""
+"""What is looked at before any route: how many ask, the host's name, where a form came from, the size of the body."""
 
 from __future__ import annotations
 
@@ -15,10 +15,17 @@ from loader.service.settings import is_loopback
 MAX_BYTES = 64 * 1024
 BODY_SECONDS = 30.0
 READING = ("GET", "HEAD", "OPTIONS")
+# Fewer than the 40 threads that answer: whoever is not counted has one.
+MAX_REQUESTS = 32
+# Who asks these ends the process, or sends nobody here, when there is no answer.
+PROBES = ("/health", "/ready")
 
 
 class Guard:
-    """ASGI middleware. `loopback_only`: refuse a Host header that is not this machine's."""
+    """ASGI middleware. `loopback_only`: refuse a Host header that is not this machine's.
+
+    `max_requests` are those under way, probes not counted, also while their bodies are waited for.
+    """
 
     def __init__(
         self,
@@ -26,15 +33,31 @@ class Guard:
         loopback_only: bool,
         max_bytes: int = MAX_BYTES,
         body_seconds: float = BODY_SECONDS,
+        max_requests: int = MAX_REQUESTS,
     ) -> None:
         self._app, self._loopback_only = app, loopback_only
         self._max_bytes, self._body_seconds = max_bytes, body_seconds
+        self._max_requests, self._under_way = max_requests, 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """See ASGI."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        if scope["path"] in PROBES:
+            await self._look_at(scope, receive, send)
+            return
+        if self._under_way >= self._max_requests:
+            said = f"{self._max_requests} requests are under way: try again when some of them have ended."
+            await _refuse(refusal(503, said, "busy"), scope, receive, send)
+            return
+        self._under_way += 1
+        try:
+            await self._look_at(scope, receive, send)
+        finally:
+            self._under_way -= 1
+
+    async def _look_at(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers = Headers(scope=scope)
         answer: JSONResponse | None = None
         if self._loopback_only and not is_loopback(_name(headers.get("host", ""))):
@@ -53,8 +76,7 @@ class Guard:
                 if body is None:
                     answer = self._too_large()
         if answer is not None:
-            answer.headers["Connection"] = "close"
-            await answer(scope, receive, send)
+            await _refuse(answer, scope, receive, send)
             return
         replayed = False
 
@@ -83,6 +105,11 @@ class Guard:
 
     def _too_large(self) -> JSONResponse:
         return refusal(413, f"The request is larger than {self._max_bytes // 1024} KiB.", "body")
+
+
+async def _refuse(answer: JSONResponse, scope: Scope, receive: Receive, send: Send) -> None:
+    answer.headers["Connection"] = "close"
+    await answer(scope, receive, send)
 
 
 def is_from_elsewhere(headers: Headers) -> bool:

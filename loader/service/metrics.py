@@ -35,6 +35,7 @@ class Metrics(Collector):
         self._under_way: list[Sent] = []
         self._runs: Counter[str] = Counter(dict.fromkeys(OUTCOMES, 0))
         self._statuses: Counter[str] = Counter()
+        self._started = datetime.now(timezone.utc)
         self._last_run: datetime | None = None
         self._last_success: datetime | None = None
         self._registry = CollectorRegistry()
@@ -90,6 +91,8 @@ class Metrics(Collector):
         yield _labelled(
             "litellm_cbf_anycost_requests", "Requests to AnyCost, by status of the answer", "status", statuses
         )
+        # What an alert counts from while no run has ended well.
+        yield from _moment("litellm_cbf_started_timestamp_seconds", "When this process began", self._started)
         yield from _moment("litellm_cbf_last_run_timestamp_seconds", "When the last run ended", last_run)
         yield from _moment("litellm_cbf_last_success_timestamp_seconds", "When the last good run ended", last_success)
         yield from self._of_the_warehouse()

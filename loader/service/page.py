@@ -17,6 +17,7 @@ from fastapi import APIRouter, Depends, HTTPException, Request, Response
 from loader.errors import LoaderError, LockedError
 from loader.service.answers import Answer, Overview, Problem
 from loader.service.overview import look
+from loader.service.refusals import documented
 from loader.settings import Stream
 from loader.warehouse import Warehouse
 
@@ -121,7 +122,7 @@ def make_router(
     def page() -> Response:
         return Response(static_file("index.html").content, headers=HEADERS | PRIVATE, media_type="text/html")
 
-    @router.get("/api/overview", summary="What the page shows", tags=["page"])
+    @router.get("/api/overview", summary="What the page shows", tags=["page"], responses=documented(401, 403, 503))
     def overview(response: Response) -> Answer:
         """Totals, usage by hour, the calendar of hours, month limits, last pushes and newest lines, from the warehouse.
 

@@ -32,7 +32,7 @@ MEANINGS = {
     403: "Asked from another site, or under another name than this machine's",
     408: "The request took too long to arrive",
     409: "Another push, or a run of dbt, is under way",
-    412: "A guard held hours back; the message says what was sent beside them",
+    412: "Nothing that was asked for is complete yet, or a guard held hours back; the message says what was sent",
     413: "The request is too large",
     422: "The body says something that cannot be done",
     502: "CloudZero refused it",

@@ -7,6 +7,7 @@ import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
+from random import SystemRandom
 
 from apscheduler.executors.pool import ThreadPoolExecutor
 from apscheduler.schedulers.background import BackgroundScheduler
@@ -68,20 +69,34 @@ class Ticker:
         return f"Run ended well: sent {told}." if sent.hours else "Run ended well: nothing was pending."
 
 
+class Ticks(IntervalTrigger):  # type: ignore[misc]  # apscheduler has no types
+    """Every interval from its start on, whenever the run before was: the first one, which is at once, moves none.
+
+    A jitter of apscheduler's own is added to each tick and counts for the next: an hour would be longer than one.
+    """
+
+    def get_next_fire_time(self, previous_fire_time: datetime | None, now: datetime) -> datetime | None:
+        """The first tick after the run before."""
+        after = previous_fire_time + timedelta(milliseconds=1) if previous_fire_time else now
+        tick: datetime | None = super().get_next_fire_time(None, after)
+        return tick
+
+
 def make_schedule(run: Callable[[], None], interval: timedelta) -> BackgroundScheduler:
     """A schedule that is not started yet; it then runs at once.
 
     Args:
         run: one run; it raises nothing.
-        interval: from the beginning of one run to the next. Several services spread by up to a minute, or a tenth of
-            it; a run that would begin while another goes on is left out, and several that were missed become one.
+        interval: from the beginning of one run to the next. Several services spread, for the second run of each is
+            later by up to a minute, or a tenth of it, and the others keep to the second; a run that would begin while
+            another goes on is left out, and several that were missed become one.
     """
     logging.getLogger("apscheduler").setLevel(logging.ERROR)  # a run that takes longer than the interval is no news
-    jitter = min(MAX_JITTER, interval / 10).total_seconds()
+    now, later = datetime.now(timezone.utc), SystemRandom().random() * min(MAX_JITTER, interval / 10)
     schedule = BackgroundScheduler(executors={"default": ThreadPoolExecutor(1)}, timezone=timezone.utc)
     schedule.add_job(
-        run, IntervalTrigger(seconds=int(interval.total_seconds()), jitter=int(jitter), timezone=timezone.utc),
-        next_run_time=datetime.now(timezone.utc), max_instances=1, coalesce=True, misfire_grace_time=None,
+        run, Ticks(seconds=int(interval.total_seconds()), start_date=now + interval + later, timezone=timezone.utc),
+        next_run_time=now, max_instances=1, coalesce=True, misfire_grace_time=None,
     )  # fmt: skip
     return schedule
 

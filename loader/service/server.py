@@ -14,13 +14,17 @@ import uvicorn
 
 from loader.errors import ConfigurationError
 from loader.service.app import make_service
+from loader.service.dbt import kill_running
+from loader.service.guard import MAX_REQUESTS
 from loader.service.schedule import make_schedule
 from loader.service.settings import ServiceSettings, minutes
 from loader.service.tick import Job
 from loader.stopping import StopSignal
 from loader.windows import iso
 
-MAX_CONNECTIONS = 64
+# uvicorn answers whoever comes after these without a look at what is asked, probes too: so the requests under way are
+# bounded by `guard.MAX_REQUESTS` long before, and this is for connections on which nobody asks anything.
+MAX_CONNECTIONS = 8 * MAX_REQUESTS
 # A request to CloudZero is given 120 s: an export that is told to stop has ended by then.
 DRAIN_SECONDS = 135
 
@@ -45,7 +49,7 @@ class Server(uvicorn.Server):
 def run_service(settings: ServiceSettings, job: Job) -> None:
     """Serve until SIGTERM or Ctrl-C: then end the body in flight, answer what was asked, and return.
 
-    A second signal ends the process at once, which is as safe as SIGKILL.
+    A second signal ends the process at once, which is as safe as SIGKILL, and dbt with it.
 
     Raises:
         ConfigurationError: the address cannot be listened on, or a setting is wrong.
@@ -55,6 +59,8 @@ def run_service(settings: ServiceSettings, job: Job) -> None:
         job.say(f"{iso(datetime.now(timezone.utc))} {message}")
 
     def end_at_once() -> None:
+        # In a session of its own it would go on, and hold the turn's place and its locks.
+        kill_running()
         with suppress(RuntimeError):  # it came in the middle of another line
             say(f"Ended at once by a second signal ({stop.name}).")
         # Threads would be waited for.

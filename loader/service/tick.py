@@ -113,7 +113,7 @@ def send(
             job.say(f"Stream {streams.title(credentials.name)}: sent {len(push.plan.hours):,} hours.")
         return push
 
-    return streams.for_each(everyone, one_stream, job.say)
+    return streams.for_each(everyone, one_stream, job.say, stop)
 
 
 def held_back(pushes: Sequence[Push]) -> list[HeldBack]:

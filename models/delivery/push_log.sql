@@ -8,6 +8,7 @@
     contract={'enforced': true},
     pre_hook="{{ declare_types() }}",
     indexes=[{'columns': ['connection_id', 'api_url', 'usage_hour']}],
+    post_hook="{{ wanted_index(this, 'push_log_recorded_at', ['connection_id', 'api_url', 'recorded_at']) }}",
 ) }}
 
 with

@@ -15,7 +15,7 @@ import uvicorn
 
 from loader.profiles import read_target
 from loader.service.app import Service, make_service
-from loader.service.server import Server, _listen, _url
+from loader.service.server import MAX_CONNECTIONS, Server, _listen, _url
 from loader.service.settings import read_service_settings
 from loader.service.tick import Job
 from loader.stopping import StopSignal
@@ -68,7 +68,9 @@ def serving(project: Project, monkeypatch: pytest.MonkeyPatch, key: str | None =
         read_service_settings("127.0.0.1", 0), Job(read_target(None, None), said.append, lock_timeout=1), stop
     )
     listener = _listen("127.0.0.1", 0)
-    config = uvicorn.Config(service.app, access_log=False, log_config=None, lifespan="off", limit_concurrency=64)
+    config = uvicorn.Config(
+        service.app, access_log=False, log_config=None, lifespan="off", limit_concurrency=MAX_CONNECTIONS
+    )
     ended = StopSignal()
     thread = threading.Thread(target=Server(config, ended).run, kwargs={"sockets": [listener]})
     thread.start()

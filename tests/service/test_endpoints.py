@@ -243,12 +243,55 @@ def test_a_guard_says_why_and_what_went_all_the_same(here: Here, built: BuiltWar
     assert "Held back 1 hour(s) that cost less" in message
     assert "Sent beside them: 1 hour(s)." in message
     assert hours(anycost) == list(range(7))
-    # An hour that the models do not know yet is not sent as if it were empty or whole.
-    early = here.ask(
-        "POST", "/cloudzero/export", {"start_time_utc": iso(START + 6 * HOUR), "end_time_utc": iso(START + 9 * HOUR)}
-    )
-    assert early.status_code == 412
-    assert "The models were last built at" in early.json()["error"]["message"]
+
+
+def test_hours_that_are_not_complete_are_left_out_and_told(
+    here: Here, built: BuiltWarehouse, anycost: SandboxServer
+) -> None:
+    # dbt ran in the middle of hour 7: of that, and of all later ones, the models hold a half or nothing.
+    in_hour_7 = f"update cbf.cbf_as_of set built_at = timestamp '{START + 7.5 * HOUR:%Y-%m-%d %H:%M:%S}'"
+    built.put({6: [A], 7: [A]})
+    built.project.write(in_hour_7)
+    last = {"from": iso(START + 7 * HOUR)}
+    first_and_more: dict[str, Any] = {"start_time_utc": iso(START + 5 * HOUR), "end_time_utc": iso(START + 9 * HOUR)}
+
+    def export(**asked: Any) -> Any:
+        return here.ask("POST", "/cloudzero/export", asked)
+
+    for asked, sent in (
+        (first_and_more, [5, 6]),
+        (first_and_more | {"limit": 1}, [6]),
+        ({"start_time_utc": iso(START + 5 * HOUR)}, [5, 6]),  # to now, that is
+    ):
+        answer = export(**asked).json()
+        assert answer["summary"]["hours"] == len(sent)
+        assert answer["left_out"] == last | {
+            "why": f"Hours from {last['from']} on are not complete: the models were last built at"
+            " 2026-11-01T03:30:00Z. The next run sends them."
+        }
+        assert hours(anycost) == [5, 6]
+    # What ends with the last complete hour, and what is pending, leaves nothing out.
+    whole = export(start_time_utc=iso(START + 5 * HOUR), end_time_utc=iso(START + 7 * HOUR)).json()
+    assert (whole["summary"]["hours"], whole["left_out"]) == (2, None)
+
+    nothing = export(start_time_utc=iso(START + 7 * HOUR), end_time_utc=iso(START + 9 * HOUR))
+    month = export(start_time_utc="2026-11-01", end_time_utc="2026-12-01", operation="replace_drop")
+    for refused, words in (
+        (nothing, f"Nothing from {last['from']} to {iso(START + 9 * HOUR)} is complete yet"),
+        (month, "The month is not complete: the models were last built at"),
+    ):
+        assert refused.status_code == 412
+        assert words in refused.json()["error"]["message"]
+        assert "--" not in refused.json()["error"]["message"]
+    assert hours(anycost) == [5, 6]
+    assert export().json()["left_out"] is None
+    assert hours(anycost) == list(range(7))
+    # A guard's refusal says both.
+    built.put({6: [B]})
+    built.project.write(in_hour_7)
+    held_back = export(**first_and_more)
+    assert held_back.status_code == 412
+    assert "Sent beside them: 1 hour(s). Hours from" in held_back.json()["error"]["message"]
 
 
 def test_one_push_at_a_time_whoever_makes_it(warehouse: BuiltWarehouse, monkeypatch: pytest.MonkeyPatch) -> None:

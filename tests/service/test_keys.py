@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import re
+import socket
+import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 import requests
 
 from loader.errors import ConfigurationError
 from loader.service.auth import COOKIE, COOKIE_SECONDS, Doorkeeper
+from loader.service.guard import MAX_REQUESTS, PROBES
 from loader.service.settings import read_service_settings
 from loader.settings import Secret
 from tests.project import Project
@@ -170,6 +175,38 @@ def test_with_a_key_any_name_is_served_but_no_other_site(locked: Here) -> None:
     assert locked.ask("GET", "/metrics", headers=BEARER | {"Host": "cbf.example.com"}).status_code == 200
     cross = BEARER | {"Sec-Fetch-Site": "cross-site"}
     assert locked.ask("POST", "/cloudzero/dry-run", {}, headers=cross).status_code == 403
+
+
+def test_requests_beyond_the_limit_are_refused_in_json_and_probes_are_not(locked: Here) -> None:
+    url = urlsplit(locked.url)
+    address = (url.hostname, url.port or 80)
+    body_to_come = b"POST /cloudzero/dry-run HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n"
+
+    def status() -> int:
+        return locked.ask("GET", "/login").status_code
+
+    with ExitStack() as held:
+        for _ in range(MAX_REQUESTS + 70):  # some are under way, some ask nothing
+            held.enter_context(socket.create_connection(address))
+        for _ in range(MAX_REQUESTS):
+            asking = held.enter_context(socket.create_connection(address))
+            asking.sendall(body_to_come)
+        assert comes_to(503, status)
+        answer = locked.ask("GET", "/metrics")
+        assert (answer.status_code, answer.json()["error"]["type"]) == (503, "busy")
+        assert answer.json()["error"]["message"].startswith(f"{MAX_REQUESTS} requests are under way")
+        for path in PROBES:
+            assert locked.ask("GET", path, headers={}).status_code == 200, path
+    assert comes_to(200, status)
+
+
+def comes_to(wanted: int, status: Callable[[], int]) -> bool:
+    """Whether it becomes this within a few seconds."""
+    for _ in range(200):
+        if status() == wanted:
+            return True
+        time.sleep(0.05)
+    return False
 
 
 def test_the_docs_page_shows_every_route_and_nothing_of_another_host(locked: Here) -> None:

@@ -13,6 +13,7 @@ from schemathesis.specs.openapi.checks import positive_data_acceptance
 
 from loader.sandbox import AnyCostSandbox
 from loader.sandbox_server import serve_sandbox
+from loader.service.guard import PROBES
 from tests.anycost import KEY, credentials
 from tests.service.running import BEARER, Here, serving, shows_no_secret
 from tests.warehouse import Usage
@@ -40,7 +41,15 @@ def description(here: Here) -> Any:
 
 @pytest.mark.parametrize("mode", list(GenerationMode))
 @pytest.mark.parametrize(
-    "operation", ["GET /health", "GET /ready", "GET /metrics", "POST /cloudzero/dry-run", "POST /cloudzero/export"]
+    "operation",
+    [
+        "GET /health",
+        "GET /ready",
+        "GET /metrics",
+        "GET /api/overview",
+        "POST /cloudzero/dry-run",
+        "POST /cloudzero/export",
+    ],
 )
 def test_any_request_gets_an_answer_that_is_described(operation: str, mode: GenerationMode, description: Any) -> None:
     method, path = operation.split()
@@ -52,7 +61,7 @@ def test_any_request_gets_an_answer_that_is_described(operation: str, mode: Gene
     @given(case=described.as_strategy(generation_mode=mode))
     @settings(max_examples=80, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True, database=None)
     def ask(case: schemathesis.Case[Any]) -> None:
-        answer = case.call(headers=BEARER)
+        answer = case.call(headers=BEARER, timeout=60)  # its own 10 s are few for an export on a busy machine
         case.validate_response(answer, headers=BEARER, excluded_checks=BEYOND_A_SCHEMA)
         if mode is GenerationMode.POSITIVE and answer.status_code == 422:
             assert answer.json()["error"]["field"] in ("start_time_utc", "end_time_utc", "operation"), answer.text
@@ -64,12 +73,17 @@ def test_any_request_gets_an_answer_that_is_described(operation: str, mode: Gene
     assert (met & {400, 422}) if mode is GenerationMode.NEGATIVE else (200 in met), met
 
 
+def test_every_operation_says_that_a_name_or_a_site_may_be_refused(here: Here) -> None:
+    for path, item in here.service.app.openapi()["paths"].items():
+        for method, operation in item.items():
+            assert "403" in operation["responses"], (method, path)
+            assert ("401" in operation["responses"]) == (path not in PROBES), (method, path)
+            assert ("503" in operation["responses"]) == (path != "/health"), (method, path)
+
+
 def test_every_operation_is_asked(here: Here) -> None:
     described = {
-        f"{method.upper()} {path}"
-        for path, item in here.service.app.openapi()["paths"].items()
-        for method in item
-        if not path.startswith("/api/")  # the page's own
+        f"{method.upper()} {path}" for path, item in here.service.app.openapi()["paths"].items() for method in item
     }
     (asked,) = (
         mark.args[1]

@@ -290,6 +290,24 @@ def test_dark_and_light_and_the_keyboard(pushed: BuiltWarehouse, stream: Stream,
             assert seen.page.locator("[role=meter]").first.get_attribute("aria-valuetext") is not None
 
 
+# Tokens → what the page says of them.
+SHORT = {
+    0: "0", 7: "7", 10: "10", 100: "100", 999: "999", 1_000: "1k", 1_004: "1k", 1_005: "1.01k", 1_500: "1.5k", 10_000: "10k",
+    12_340: "12.3k", 15_040: "15k", 100_000: "100k", 150_400: "150k", 999_499: "999k", 999_500: "1M", 999_999: "1M",
+    1_000_000: "1M", 1_234_567: "1.23M", 200_000_000: "200M", 999_999_999: "1B", 100_000_000_000: "100B",
+    1_000_000_000_000: "1000B",
+}  # fmt: skip
+
+
+def test_large_numbers_are_short_and_of_the_right_size(tmp_path: Path, browser: Browser) -> None:
+    # Without a warehouse: the page's own file is all that is asked.
+    with page_of(Project(tmp_path), []) as url, visit(browser, url) as seen:
+        said = seen.page.evaluate(
+            "numbers => import('/static/format.js').then(({ short }) => numbers.map(short))", list(SHORT)
+        )
+    assert dict(zip(SHORT, said, strict=True)) == SHORT
+
+
 def test_an_empty_warehouse_says_so(warehouse: BuiltWarehouse, stream: Stream, browser: Browser) -> None:
     with page_of(warehouse.project, []) as url, visit(browser, url) as seen:
         assert seen.text("#problem").startswith("No usage yet: the models are built")

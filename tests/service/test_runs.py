@@ -9,22 +9,25 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from datetime import timedelta
+from contextlib import suppress
+from datetime import datetime, timedelta, timezone
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 import requests
 
-from loader.errors import LockedError
+from loader.errors import ConfigurationError, LockedError
 from loader.profiles import read_target
 from loader.sandbox_server import SandboxServer, serve_sandbox
-from loader.service.dbt import last_error
+from loader.service.dbt import DEADLINE, build_models, last_error
 from loader.service.schedule import make_schedule
 from loader.service.turn import turn
 from loader.settings import MISSING_CREDENTIALS
+from loader.stopping import StopSignal
 from tests.anycost import KEY, Held, credentials, held, read_back
 from tests.litellm.requests import spend_log
-from tests.project import BIN, Project, put
+from tests.project import BIN, ROOT, Project, put
 from tests.service.running import BEARER, MASTER_KEY, serving, shows_no_secret, started
 from tests.warehouse import START, BuiltWarehouse, Usage
 
@@ -149,16 +152,21 @@ def test_the_turn_is_one_for_each_warehouse(project: Project, monkeypatch: pytes
         pass
 
 
-def processes_of(folder: Path) -> list[str]:
-    """Every process with this folder in its environment, as dbt and its children have."""
+def numbered(folder: Path) -> list[tuple[int, str]]:
+    """Every process with this folder in its environment, as dbt and its children have: its id and its command."""
     found = []
     for path in Path("/proc").iterdir():
         try:
             if path.name.isdigit() and str(folder).encode() in (path / "environ").read_bytes():
-                found.append((path / "cmdline").read_bytes().replace(b"\0", b" ").decode())
+                found.append((int(path.name), (path / "cmdline").read_bytes().replace(b"\0", b" ").decode()))
         except OSError:
             continue  # it has ended meanwhile
-    return [each for each in found if each]
+    return [each for each in found if each[1]]
+
+
+def processes_of(folder: Path) -> list[str]:
+    """The commands of these."""
+    return [command for _, command in numbered(folder)]
 
 
 @pytest.fixture
@@ -197,6 +205,42 @@ def test_a_signal_ends_dbt_and_then_the_run(number: signal.Signals, stuck: Proje
         assert len(process.lines) == 1
     assert [each for each in processes_of(stuck.folder) if "dbt" in each] == []
     assert costs(anycost) == before
+
+
+def test_a_dbt_that_hangs_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    program = tmp_path / "dbt"
+    program.write_text("#!/bin/sh\nsleep 1000; true\n", "utf-8")
+    program.chmod(0o755)
+    monkeypatch.setattr("loader.service.dbt._program", lambda _: str(program))
+    monkeypatch.chdir(ROOT)
+    environ = {"PATH": os.environ["PATH"], "ITS_FOLDER": str(tmp_path)}
+    with pytest.raises(ConfigurationError, match=r"dbt did not end within 0\.01 minutes: .* `loader load --step day`"):
+        build_models(None, None, StopSignal(), environ, deadline=timedelta(minutes=0.01))
+    assert processes_of(tmp_path) == []
+    # A run of the schedule has hours for it, and then is a failed one as any other.
+    assert timedelta(hours=1) < DEADLINE < timedelta(hours=12)
+
+
+def test_a_second_signal_ends_dbt_too(stuck: Project) -> None:
+    with started(stuck, "serve", "--port", "0") as process:
+        assert process.url
+        wait_until_dbt_is_at_work(stuck)
+        ((number, _),) = (each for each in numbered(stuck.folder) if "dbt" in each[1] and "build" in each[1])
+        os.killpg(number, signal.SIGSTOP)  # so that it cannot end when it is asked to
+        try:
+            process.popen.send_signal(signal.SIGTERM)
+            with pytest.raises(requests.ConnectionError):
+                while True:
+                    requests.get(f"{process.url}/health", timeout=60)
+            assert process.end(signal.SIGTERM) == 143
+            for _ in range(100):
+                if not (left := [each for each in processes_of(stuck.folder) if "dbt" in each]):
+                    break
+                time.sleep(0.1)  # a signal takes a moment
+            assert left == []
+        finally:
+            with suppress(ProcessLookupError):
+                os.killpg(number, signal.SIGKILL)
 
 
 def test_a_service_works_from_nothing_and_ends_in_order(fresh: Project, anycost: SandboxServer) -> None:
@@ -326,12 +370,23 @@ def test_the_schedule_runs_at_once_and_again_and_never_two_at_a_time() -> None:
     schedule.shutdown(wait=True)
     assert most == [1]
     (job,) = make_schedule(run, timedelta(minutes=60)).get_jobs()
-    assert (job.trigger.interval, job.trigger.jitter, job.max_instances, job.coalesce) == (
-        timedelta(hours=1),
-        60,
-        1,
-        True,
-    )
+    assert (job.max_instances, job.coalesce) == (1, True)
+
+
+def test_services_spread_and_each_keeps_its_own_hour() -> None:
+    spread = set()
+    for _ in range(20):
+        (job,) = make_schedule(lambda: None, timedelta(minutes=60)).get_jobs()
+        ticks = [job.next_run_time]
+        for _ in range(1000):
+            # As apscheduler asks: a little after the tick before.
+            ticks.append(job.trigger.get_next_fire_time(ticks[-1], ticks[-1] + timedelta(seconds=0.3)))
+        first, *others = (after - before for before, after in pairwise(ticks))
+        assert timedelta(minutes=60) <= first <= timedelta(minutes=61)
+        assert all(abs(each - timedelta(minutes=60)) < timedelta(milliseconds=1) for each in others)
+        spread.add(first)
+    assert len(spread) > 10
+    assert abs(ticks[0] - datetime.now(timezone.utc)) < timedelta(minutes=1), "the first one is at once"
 
 
 def test_without_the_extra_serve_says_what_to_install_and_run_works(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -40,6 +41,7 @@ def test_metrics_say_what_was_sent_and_what_is_pending(here: Here, built: BuiltW
     assert before["litellm_cbf_sent_lines_total"] == 0
     assert {before[f'litellm_cbf_runs_total{{outcome="{each}"}}'] for each in ("ok", "failed", "locked")} == {0}
     assert "litellm_cbf_last_success_timestamp_seconds" not in before
+    assert 0 < time.time() - before["litellm_cbf_started_timestamp_seconds"] < 600
     oldest = before["litellm_cbf_oldest_pending_age_seconds"]
     assert oldest > 3600
 

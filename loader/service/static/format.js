@@ -28,9 +28,11 @@ export const usd = (text) => {
 
 export const count = (number) => grouped(String(number));
 
+// Three digits. Rounded before the unit is chosen: 999,999 is 1M, and never 1000k.
 export const short = (number) => {
+  const rounded = Number(number.toPrecision(3));
   for (const [size, unit] of [[1e9, "B"], [1e6, "M"], [1e3, "k"]]) {
-    if (number >= size) return `${(number / size).toPrecision(3).replace(/\.?0+$/, "")}${unit}`;
+    if (rounded >= size) return `${Number((rounded / size).toPrecision(3))}${unit}`;
   }
   return String(number);
 };
