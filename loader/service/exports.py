@@ -166,14 +166,18 @@ class Exports:
                 "replace_drop replaces a whole month of CloudZero's: give exactly one UTC month, such as start_time_utc"
                 " 2024-01-01 and end_time_utc 2024-02-01, and no limit.",
             )
-        left_out = None
+        since, left_out = self.job.since, None
+        if window is not None and since is not None and window.start < since:
+            raise FieldError(
+                "start_time_utc", f"hours before {iso(since)} are another exporter's (LOADER_PUSH_SINCE): begin there."
+            )
         if window is not None:
             window, left_out = self._complete_part(window, asked.operation)
         chosen = window if asked.limit is None else self._newest(window, asked.limit)
         job = replace(
             self.job, lock_timeout=LOCK_TIMEOUT, patience=replace(self.job.patience, give_up_after=GIVE_UP_AFTER)
         )
-        selection = Selection(chosen, asked.operation, since=self.job.since)
+        selection = Selection(chosen, asked.operation, since=since)
         try:
             with self.access.to_work(), self.metrics.sending() as sent:
                 pushes = send(job, everyone, selection, self.stop, Ears(status=self.metrics.answered), sent)

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from loader.errors import UsageError
 from loader.sandbox_server import SandboxServer, serve_sandbox
 from loader.service import exports
 from loader.settings import MISSING_CREDENTIALS
@@ -123,7 +124,7 @@ def test_a_limit_below_an_hours_lines_still_sends_one_whole_hour(here: Here, any
     assert hours(anycost) == [2, 5]
 
 
-def test_since_holds_for_what_no_time_was_said_of(
+def test_since_holds_for_exports_too(
     built: BuiltWarehouse, monkeypatch: pytest.MonkeyPatch, anycost: SandboxServer
 ) -> None:
     from dataclasses import replace
@@ -135,6 +136,12 @@ def test_since_holds_for_what_no_time_was_said_of(
             threading.BoundedSemaphore(1),
         )  # fmt: skip
         endpoint.export(exports.ExportRequest(limit=100))
+        assert hours(anycost) == [4, 5]
+        with pytest.raises(
+            UsageError, match=r"start_time_utc: hours before 2026-11-01T00:00:00Z are another exporter's"
+        ):
+            endpoint.export(exports.ExportRequest(start_time_utc=START, end_time_utc=START + 6 * HOUR))
+        endpoint.export(exports.ExportRequest(start_time_utc=START + 4 * HOUR, end_time_utc=START + 6 * HOUR))
         assert hours(anycost) == [4, 5]
 
 
