@@ -140,8 +140,16 @@ def test_since_holds_for_exports_too(
         with pytest.raises(
             UsageError, match=r"start_time_utc: hours before 2026-11-01T00:00:00Z are another exporter's"
         ):
-            endpoint.export(exports.ExportRequest(start_time_utc=START, end_time_utc=START + 6 * HOUR))
-        endpoint.export(exports.ExportRequest(start_time_utc=START + 4 * HOUR, end_time_utc=START + 6 * HOUR))
+            endpoint.export(
+                exports.ExportRequest.model_validate(
+                    {"start_time_utc": iso(START), "end_time_utc": iso(START + 6 * HOUR)}
+                )
+            )
+        endpoint.export(
+            exports.ExportRequest.model_validate(
+                {"start_time_utc": iso(START + 4 * HOUR), "end_time_utc": iso(START + 6 * HOUR)}
+            )
+        )
         assert hours(anycost) == [4, 5]
 
 
