@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import signal
 import subprocess
+import time
 from collections.abc import Iterator
 from decimal import Decimal
 from typing import Any
@@ -250,6 +251,26 @@ def start(warehouse: BuiltWarehouse, *arguments: str) -> subprocess.Popen[str]:
         [str(BIN / "loader"), *PENDING, *arguments], cwd=ROOT, env=warehouse.project.environment(),
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
+
+
+@pytest.mark.parametrize("warehouse", ["postgres"], indirect=True)
+def test_a_server_that_ends_idle_transactions_does_not_end_a_push(warehouse: BuiltWarehouse) -> None:
+    sandbox = Held()
+    with serve_sandbox(sandbox) as server:
+        warehouse.project.settings = credentials(server)
+        warehouse.put({number: [A, B] for number in range(6)})
+        database = warehouse.project.database
+        assert database
+        database.run(f'alter database "{database.name}" set idle_in_transaction_session_timeout = 100')  # milliseconds
+        waiting = start(warehouse)
+        assert sandbox.entered.wait(60)
+        idle = "select min(now() - state_change) from pg_stat_activity where state = 'idle in transaction' and pid <> pg_backend_pid()"
+        while not database.run(f"select 1 where ({idle}) > interval '300 milliseconds'"):
+            assert waiting.poll() is None
+            time.sleep(0.05)
+        sandbox.go.set()
+        _, said = waiting.communicate(timeout=60)
+        assert (waiting.returncode, "server closed" in said) == (0, False), said
 
 
 def test_two_pushes_at_once_are_one_after_the_other(warehouse: BuiltWarehouse) -> None:
