@@ -15,9 +15,12 @@
         {%- set hours = [] -%}
         {%- for each in changed -%}{%- do hours.append(dbt.cast(sql_text(each.hour), 'timestamp')) -%}{%- endfor -%}
         {%- if started_at -%}
-            {%- set after = modules.datetime.datetime.fromisoformat(changed[-1].hour) + modules.datetime.timedelta(hours=1) -%}
             {%- do conditions.append(started_at ~ ' >= ' ~ hours[0]) -%}
-            {%- do conditions.append(started_at ~ ' < ' ~ dbt.cast(sql_text(after | string), 'timestamp')) -%}
+            {#- The last hour of 9999, where a broken clock can put a row, has no end that could be told. -#}
+            {%- if not changed[-1].hour.startswith('9999') -%}
+                {%- set after = modules.datetime.datetime.fromisoformat(changed[-1].hour) + modules.datetime.timedelta(hours=1) -%}
+                {%- do conditions.append(started_at ~ ' < ' ~ dbt.cast(sql_text(after | string), 'timestamp')) -%}
+            {%- endif -%}
         {%- endif -%}
         {%- do conditions.append('usage_hour in (' ~ hours | join(', ') ~ ')') -%}
     {%- endif -%}

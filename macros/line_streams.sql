@@ -23,6 +23,10 @@
         {%- if wanted.by != 'hash' and (values is string or values is not iterable or not values | list) -%}
             {{ exceptions.raise_compiler_error("var streams: " ~ name ~ " must be a list of " ~ wanted.by ~ "s, such as [" ~ values ~ "]") }}
         {%- endif -%}
+        {%- if wanted.by == 'provider' -%}
+            {#- As vars include_providers and exclude_providers. -#}
+            {%- set values = values | map('lower') | list -%}
+        {%- endif -%}
         {%- for value in values -%}
             {%- if value in taken -%}
                 {{ exceptions.raise_compiler_error("var streams: the " ~ wanted.by ~ " '" ~ value ~ "' is in two streams; a line goes to one") }}

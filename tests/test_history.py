@@ -216,6 +216,16 @@ def test_the_push_log_outlives_every_run(project: Project) -> None:
     assert project.rows("select connection_id, sequence, outcome from cbf.push_log") == [("c", 1, "accepted")]
 
 
+def test_a_row_from_the_end_of_time_stops_no_run(project: Project) -> None:
+    wrong = spend_log("wrong clock", datetime(9999, 12, 31, 23, 30, tzinfo=timezone.utc), spend=1.0)
+    put(project, [*requests(0, 1), wrong])
+    for _ in range(2):
+        project.build()
+    put(project, [*requests(0, 1), wrong | {"spend": 2.0}])
+    project.build()
+    assert [cost for _, cost in hours(project).values()] == [Decimal("1.5"), Decimal("1.5"), Decimal("2")]
+
+
 def test_two_runs_at_once_leave_each_hour_once(tmp_path: Path, litellm_database: Callable[[], Database]) -> None:
     """Without a lock the one deletes what it sees and inserts its own beside what the other is about to commit."""
     database = litellm_database()

@@ -260,7 +260,7 @@ def test_by_provider_and_by_hash(tmp_path: Path, template_of: Callable[[str], Te
     for engine in ("duckdb", "postgres"):
         warehouse = template_of(engine).copy(tmp_path / engine)
         warehouse.put({0: [Usage(f"t{n}", "0.5") for n in range(60)]})
-        split(warehouse, {"by": "provider", "names": {"oa": ["openai"], "other": ["aws"]}})
+        split(warehouse, {"by": "provider", "names": {"oa": ["OpenAI"], "other": ["aws"]}})
         assert by_stream(warehouse) == {"oa": (60, Decimal("30.0"))}
         split(warehouse, {"by": "hash", "names": ["one", "two", "three"]})
         counts = by_stream(warehouse)
