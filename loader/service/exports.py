@@ -201,6 +201,11 @@ class Exports:
                 f"The month is not complete: {built}. Send what there is of it with replace_hourly, or ask for"
                 " replace_drop when it is over."
             )
+        if operation == "sum":
+            raise GuardError(
+                f"Hours from {iso(complete.end)} on are not complete: {built}. What is asked for twice is added twice,"
+                " so nothing was sent: ask for a sum that ends before them."
+            )
         if complete.is_empty:
             raise GuardError(f"Nothing from {window} is complete yet: {built}. The next run sends it.")
         why = f"Hours from {iso(complete.end)} on are not complete: {built}. The next run sends them."

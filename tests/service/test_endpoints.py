@@ -294,6 +294,7 @@ def test_hours_that_are_not_complete_are_left_out_and_told(
     for refused, words in (
         (nothing, f"Nothing from {last['from']} to {iso(START + 9 * HOUR)} is complete yet"),
         (month, "The month is not complete: the models were last built at"),
+        (export(**first_and_more, operation="sum"), "added twice, so nothing was sent"),
     ):
         assert refused.status_code == 412
         assert words in refused.json()["error"]["message"]
