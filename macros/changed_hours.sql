@@ -28,13 +28,18 @@
     {{ return(changed) }}
 {% endmacro %}
 
-{# The columns of a spend log that a sum or its key is made of. A custom dimension is cut out of a document. #}
+{# The columns of a spend log that a sum or its key is made of, and no others: some have to be cut out of a document, as a
+   custom dimension always is. #}
 {% macro summed_columns() %}
     {%- set columns = [
         'request_id', 'spend', 'prompt_tokens', 'completion_tokens', 'total_tokens', 'started_at', 'updated_at', 'status', 'model',
-        'model_group', 'custom_llm_provider', 'team_id', 'user_id', 'api_key', 'organization_id', 'project_id', 'end_user',
-        'call_type', 'agent_id',
+        'model_group', 'custom_llm_provider', 'team_id', 'user_id', 'organization_id',
     ] -%}
+    {%- for dimension, column in [
+        ('api_key', 'api_key'), ('project', 'project_id'), ('end_user', 'end_user'), ('call_type', 'call_type'), ('agent', 'agent_id'),
+    ] if dimension in var('line_dimensions') -%}
+        {%- do columns.append(column) -%}
+    {%- endfor -%}
     {%- set chosen = var('line_dimensions') | join(' ') -%}
     {%- if 'tag:' in chosen -%}{%- do columns.append('request_tags') -%}{%- endif -%}
     {%- if 'metadata:' in chosen -%}{%- do columns.append('spend_logs_metadata') -%}{%- endif -%}
