@@ -27,7 +27,7 @@ DAYS = 30
 ROUNDS, WARM_UP = 5, 2
 WANTED = 1.3
 NAMES = {"30 days": 30, "one day": 1}
-MANY_LINES = ["user", "api_key", "tag:app"]  # more than 1,000,000 lines of 10,000,000 spend logs
+MANY_LINES = ["user", "metadata:feature"]  # more than 1,000,000 lines of 10,000,000 spend logs
 TABLE = '"LiteLLM_SpendLogs"'
 
 
