@@ -67,7 +67,7 @@ docs: setup ## dbt's documentation site in target/, and docs/cli.md from --help
 	$(BIN)/dbt docs generate --static
 	@echo "open target/static_index.html"
 
-bench: setup ## Seconds, memory and ratios, up to 10,000,000 spend logs of 30 days (about an hour)
+bench: setup ## Seconds, memory and ratios, up to 10,000,000 spend logs of 30 days (more than an hour)
 	$(BIN)/python -m bench.main
 
 COMPILE := pip-compile --quiet --allow-unsafe --generate-hashes --no-emit-find-links --no-emit-index-url \
