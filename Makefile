@@ -24,16 +24,16 @@ profiles.yml:
 	cp profiles.example.yml profiles.yml
 
 demo: setup ## The whole way on made-up spend logs, to a local AnyCost; nothing leaves this machine
-	$(BIN)/python -m loader.demo
+	$(BIN)/python -m tools.demo
 
 serve: setup ## The service and its page on what the demo made, to a local AnyCost; PORT=4100. Your own: loader serve
-	$(BIN)/python -m loader.demo serve $(PORT)
+	$(BIN)/python -m tools.demo serve $(PORT)
 
 test: setup ## All tests, on DuckDB and on a real PostgreSQL with LiteLLM's own migrations
 	$(BIN)/pytest -n auto --maxprocesses=4 --dist worksteal
 
 torture: setup ## Hundreds of random schedules of pushes, killed and cut; SEEDS=17 plays one again
-	TORTURE_SEEDS=$(SEEDS) $(BIN)/pytest -q tests/test_torture.py
+	TORTURE_SEEDS=$(SEEDS) $(BIN)/pytest -q tests/engines/test_torture.py
 
 test-spark: java .venv-spark/installed ## The models on Apache Spark, against DuckDB and PostgreSQL (brings Java 17 on Debian)
 	.venv-spark/bin/pytest tests/spark
@@ -60,10 +60,10 @@ lint: setup ## ruff, mypy, sqlfluff
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/python -m bench.lint_sql
+	$(BIN)/python -m tools.lint_sql
 
 docs: setup ## dbt's documentation site in target/, and docs/cli.md from --help
-	$(BIN)/python -m loader.cli_docs
+	$(BIN)/python -m tools.cli_docs
 	$(BIN)/dbt docs generate --static
 	@echo "open target/static_index.html"
 

@@ -19,8 +19,8 @@ import duckdb
 
 from bench import reading
 from bench.measure import BIN, Run, measured, run, sum_all, told
-from loader.sample import SamplePlan, write_sample
-from tests.litellm.database import Database, Server
+from loader.sandbox.sample import SamplePlan, write_sample
+from tests.support.litellm.database import Database, Server
 
 ROWS = int(os.environ.get("BENCH_HISTORY_ROWS", "10000000"))
 DAYS = 30

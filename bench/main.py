@@ -18,7 +18,7 @@ from pathlib import Path
 
 from bench import hourly, volume
 from bench.measure import BIN, ROOT, clean_environment, measured, sandbox, told
-from loader.sample import SamplePlan, write_sample
+from loader.sandbox.sample import SamplePlan, write_sample
 
 ROWS = int(os.environ.get("BENCH_ROWS", "1000000"))
 STARTS = 9

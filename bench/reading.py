@@ -14,11 +14,11 @@ from collections.abc import Iterator, Mapping
 import orjson
 
 from bench.measure import BIN, measured, run, told
-from loader.plan import Plan
-from loader.plan_lines import lines_of
-from loader.profiles import Target, read_target
-from loader.settings import Stream
-from loader.warehouse import open_for_push, quoted
+from loader.config.profiles import Target, read_target
+from loader.config.settings import Stream
+from loader.delivery.plan import Plan
+from loader.delivery.plan_lines import lines_of
+from loader.warehouse.base import open_for_push, quoted
 
 ROUNDS = 5
 WANTED, WANTED_MB = 0.6, 250

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import threading
 
-from loader.sandbox import AnyCostSandbox, Limits
-from loader.sandbox_server import serve_sandbox
+from loader.sandbox.anycost import AnyCostSandbox, Limits
+from loader.sandbox.server import serve_sandbox
 
 if __name__ == "__main__":
     with serve_sandbox(AnyCostSandbox("bench", Limits.none())) as server:

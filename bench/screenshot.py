@@ -10,9 +10,9 @@ from pathlib import Path
 
 from fastapi import FastAPI
 
-from loader.profiles import read_target
+from loader.config.profiles import read_target
 from loader.service.page import make_router
-from loader.warehouse import open_warehouse
+from loader.warehouse.base import open_warehouse
 from tests.service.browser import chromium, served, visit
 
 ROOT = Path(__file__).parent.parent

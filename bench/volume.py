@@ -16,9 +16,9 @@ from pathlib import Path
 
 from bench.hourly import Files, History, Table
 from bench.measure import BIN, measured, run, sum_all, told
-from loader.guards import MONTH_BYTES, MONTH_ROWS
-from loader.sample import SamplePlan, write_sample
-from tests.litellm.database import Server
+from loader.delivery.limits import MONTH_BYTES, MONTH_ROWS
+from loader.sandbox.sample import SamplePlan, write_sample
+from tests.support.litellm.database import Server
 
 VOLUMES = [int(each) for each in os.environ.get("BENCH_VOLUME_ROWS", "10000000").split()]
 LOOKBACKS = (24, 3)

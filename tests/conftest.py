@@ -10,14 +10,14 @@ from pathlib import Path
 
 import pytest
 
-from loader.sandbox import AnyCostSandbox
-from loader.sandbox_server import SandboxServer, serve_sandbox
-from tests.anycost import KEY
-from tests.litellm.database import Database, Server
-from tests.parsing import CACHE
-from tests.project import Project
-from tests.torture import TOTALS
-from tests.warehouse import BuiltWarehouse, Template, make_template
+from loader.sandbox.anycost import AnyCostSandbox
+from loader.sandbox.server import SandboxServer, serve_sandbox
+from tests.support.anycost import KEY
+from tests.support.litellm.database import Database, Server
+from tests.support.parsing import CACHE
+from tests.support.project import Project
+from tests.support.torture import TOTALS
+from tests.support.warehouse import BuiltWarehouse, Template, make_template
 
 
 def pytest_configure(config: pytest.Config) -> None:

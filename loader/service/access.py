@@ -12,8 +12,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from loader.errors import LockedError
-from loader.service.tick import Job
-from loader.warehouse import Warehouse, open_warehouse
+from loader.runs.run import Job
+from loader.warehouse.base import Warehouse, open_warehouse
 
 BUSY = "A run or an export of this service is under way: try again when it has ended."
 

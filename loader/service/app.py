@@ -10,6 +10,8 @@ from fastapi import APIRouter, Depends, FastAPI, Response
 from fastapi.responses import JSONResponse
 
 from loader import __version__
+from loader.config.settings import read_streams
+from loader.runs.run import Job
 from loader.service import cloudzero_endpoints, login, page
 from loader.service.access import Access
 from loader.service.auth import Doorkeeper
@@ -20,9 +22,7 @@ from loader.service.metrics import CONTENT_TYPE, Metrics
 from loader.service.refusals import documented, handle_refusals
 from loader.service.schedule import Ticker
 from loader.service.settings import ServiceSettings
-from loader.service.tick import Job
 from loader.service.watch import Watch
-from loader.settings import read_streams
 from loader.stopping import StopSignal
 
 

@@ -13,7 +13,7 @@ from fastapi import Depends, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from starlette.exceptions import HTTPException
 
-from loader.settings import Secret
+from loader.config.settings import Secret
 
 COOKIE = "litellm_cbf"
 COOKIE_SECONDS = 7 * 24 * 3600

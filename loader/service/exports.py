@@ -11,19 +11,20 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-from loader import guards, windows
+from loader import hours
+from loader.cli.output import dry_run_answer, pushes_answer
+from loader.config.settings import read_all_credentials
+from loader.delivery import limits
+from loader.delivery.plan import Selection
 from loader.errors import GuardError, LockedError, UsageError
+from loader.hours import HOUR, Window, floor_hour, iso
 from loader.lines import Hour
-from loader.plan import Selection
-from loader.report import dry_run_answer, pushes_answer
+from loader.runs.run import Ears, Job, held_back, send
 from loader.service.access import Access
 from loader.service.metrics import Metrics
 from loader.service.refusals import FieldError
-from loader.service.tick import Ears, Job, held_back, send
 from loader.service.watch import Watch
-from loader.settings import read_all_credentials
 from loader.stopping import StopSignal
-from loader.windows import HOUR, Window, floor_hour, iso
 
 MAX_DRY_RUN_LINES = 10_000
 DRY_RUNS_AT_A_TIME, DRY_RUN_WAIT = 2, 10.0
@@ -65,7 +66,7 @@ class Times(BaseModel):
             return None
         start, end = self.start_time_utc.isoformat(), self.end_time_utc.isoformat() if self.end_time_utc else None
         try:
-            return windows.between(start, end, now)
+            return hours.between(start, end, now)
         except UsageError as error:
             said = str(error).replace("--start", "start_time_utc").replace("--end", "end_time_utc")
             raise FieldError("end_time_utc" if said.startswith("end_time_utc") else "start_time_utc", said) from error
@@ -185,7 +186,7 @@ class Exports:
             self.watch.expire()
         if left := held_back(pushes):
             also = f" {left_out.why}" if left_out else ""
-            raise GuardError(f"{guards.explain(left)} Sent beside them: {sent.hours} hour(s).{also}")
+            raise GuardError(f"{limits.explain(left)} Sent beside them: {sent.hours} hour(s).{also}")
         return pushes_answer(pushes, sent) | {"left_out": left_out.model_dump(by_alias=True) if left_out else None}
 
     def _complete_part(self, window: Window, operation: str) -> tuple[Window, LeftOut | None]:

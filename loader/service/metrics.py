@@ -14,11 +14,11 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from prometheus_client.registry import Collector
 
-from loader.delivery import Sent
-from loader.guards import MONTH_BYTES, MONTH_ROWS
+from loader.config.settings import Stream
+from loader.delivery.limits import MONTH_BYTES, MONTH_ROWS
+from loader.delivery.retry import Sent
+from loader.hours import HOUR
 from loader.service.watch import Watch
-from loader.settings import Stream
-from loader.windows import HOUR
 
 OK, FAILED, LOCKED = OUTCOMES = ("ok", "failed", "locked")
 CONTENT_TYPE = CONTENT_TYPE_LATEST

@@ -1,7 +1,8 @@
 """Everything that the page shows, from one look at the warehouse. Reads, never writes; nothing here knows HTTP.
 
 A look costs about the same however long the history: sums of at most a month, lines of at most a week, the push log of
-the months that the calendar touches. Only cbf_hours, one short row for each hour, is read whole, by `loader.plan`.
+the months that the calendar touches. Only cbf_hours, one short row for each hour, is read whole, by
+`loader.delivery.plan`.
 """
 
 from __future__ import annotations
@@ -10,18 +11,18 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from decimal import Decimal
 
-from loader.guards import MONTH_BYTES, MONTH_ROWS, WARN_AT, Room, rooms
+from loader.audit.reconcile import Day, findings
+from loader.cli.output import decimal_text
+from loader.config.settings import Stream
+from loader.delivery.limits import MONTH_BYTES, MONTH_ROWS, WARN_AT, Room, rooms
+from loader.delivery.plan import Selection, plan
+from loader.delivery.push_log import HourRecord, PushLog, streams
+from loader.hours import HOUR, Window, floor_hour, iso, month_start
 from loader.lines import Hour
-from loader.plan import Selection, plan
-from loader.push_log import HourRecord, PushLog, streams
-from loader.reconcile import Day, findings
-from loader.report import decimal_text
 from loader.service import reads
 from loader.service.answers import Month, Overview, StreamOverview, Totals, Usage
 from loader.service.states import cells
-from loader.settings import Stream
-from loader.warehouse import Warehouse
-from loader.windows import HOUR, Window, floor_hour, iso, month_start
+from loader.warehouse.base import Warehouse
 
 CHART_DAYS, CALENDAR_DAYS = 7, 31
 ZERO = Decimal(0)

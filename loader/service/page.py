@@ -14,12 +14,12 @@ from typing import Any, NamedTuple
 
 from fastapi import APIRouter, Depends, HTTPException, Request, Response
 
+from loader.config.settings import Stream
 from loader.errors import LoaderError, LockedError
 from loader.service.answers import Answer, Overview, Problem
 from loader.service.overview import look
 from loader.service.refusals import documented
-from loader.settings import Stream
-from loader.warehouse import Warehouse
+from loader.warehouse.base import Warehouse
 
 FRESH_SECONDS = 60.0
 MEDIA_TYPES = {

@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
 
+from loader.cli.output import decimal_text
+from loader.config.settings import Stream
+from loader.delivery.push_log import ACCEPTED, BEGUN
+from loader.hours import HOUR, Window, iso
 from loader.lines import AMOUNT_COLUMN, COST_COLUMN, HOUR_COLUMN, Line
-from loader.push_log import ACCEPTED, BEGUN
-from loader.report import decimal_text
 from loader.service.answers import NewLine, PushSummary, Series
-from loader.settings import Stream
-from loader.warehouse import Warehouse, utc
-from loader.windows import HOUR, Window, iso
+from loader.warehouse.base import Warehouse, utc
 
 LARGEST = 8  # of the chart's colours; the rest is one more
 MODEL, TEAM, TEAM_NAME = "resource/tag:model", "resource/tag:team_id", "resource/tag:team_alias"

@@ -10,6 +10,7 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 
+from loader.config.settings import MISSING_CREDENTIALS
 from loader.errors import (
     GuardError,
     LoaderError,
@@ -19,7 +20,6 @@ from loader.errors import (
     UnknownOutcomeError,
     UsageError,
 )
-from loader.settings import MISSING_CREDENTIALS
 
 # The nearest class first: a LockedError is a GuardError. What is none of these is the warehouse's or the settings'.
 STATUSES: tuple[tuple[type[LoaderError], int], ...] = (

@@ -13,12 +13,12 @@ from apscheduler.executors.pool import ThreadPoolExecutor
 from apscheduler.schedulers.background import BackgroundScheduler
 from apscheduler.triggers.interval import IntervalTrigger
 
-from loader import guards
+from loader.cli.output import decimal_text
+from loader.delivery import limits
 from loader.errors import GuardError, LoaderError, LockedError, StoppedError
-from loader.report import decimal_text
+from loader.runs.run import Ears, Job, held_back, tick
 from loader.service.access import Access
 from loader.service.metrics import FAILED, LOCKED, OK, Metrics
-from loader.service.tick import Ears, Job, held_back, tick
 from loader.service.watch import Watch
 from loader.stopping import StopSignal
 
@@ -65,7 +65,7 @@ class Ticker:
             pushes = tick(self.job, self.stop, Ears(status=self.metrics.answered), sent)
         told = f"{sent.hours:,} hours, {sent.lines:,} lines, ${decimal_text(sent.cost)}"
         if left := held_back(pushes):
-            raise GuardError(f"Sent {told}. {guards.explain(left)}")
+            raise GuardError(f"Sent {told}. {limits.explain(left)}")
         return f"Run ended well: sent {told}." if sent.hours else "Run ended well: nothing was pending."
 
 

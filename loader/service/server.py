@@ -13,14 +13,14 @@ from datetime import datetime, timezone
 import uvicorn
 
 from loader.errors import ConfigurationError
+from loader.hours import iso
+from loader.runs.dbt import kill_running
+from loader.runs.run import Job
 from loader.service.app import make_service
-from loader.service.dbt import kill_running
 from loader.service.guard import MAX_REQUESTS
 from loader.service.schedule import make_schedule
 from loader.service.settings import ServiceSettings, minutes
-from loader.service.tick import Job
 from loader.stopping import StopSignal
-from loader.windows import iso
 
 # uvicorn answers whoever comes after these without a look at what is asked, probes too: so the requests under way are
 # bounded by `guard.MAX_REQUESTS` long before, and this is for connections on which nobody asks anything.

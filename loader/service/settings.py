@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 
+from loader.config.settings import Secret, read_secret
 from loader.errors import ConfigurationError
-from loader.settings import Secret, read_secret
 
 DEFAULT_INTERVAL = timedelta(minutes=60)
 LONGEST_INTERVAL = timedelta(days=7)

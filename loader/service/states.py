@@ -1,17 +1,17 @@
-"""What the calendar says of each hour. Pure: what is pending and what is held back was decided by `loader.plan`."""
+"""What the calendar says of each hour. Pure: `loader.delivery.plan` decides what is pending and what is held back."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
 
-from loader.guards import HeldBack
+from loader.cli.output import decimal_text
+from loader.delivery.limits import HeldBack
+from loader.delivery.plan import Plan
+from loader.delivery.push_log import BEGUN, REFUSED, UNKNOWN, WITHOUT_EFFECT, HourRecord
+from loader.hours import HOUR, Window, floor_hour, iso
 from loader.lines import Hour
-from loader.plan import Plan
-from loader.push_log import BEGUN, REFUSED, UNKNOWN, WITHOUT_EFFECT, HourRecord
-from loader.report import decimal_text
 from loader.service.answers import Cell, State
-from loader.windows import HOUR, Window, floor_hour, iso
 
 FAILED = {
     REFUSED: "CloudZero refused it",

@@ -9,12 +9,12 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
 
+from loader.config.settings import Stream
+from loader.delivery.limits import Room, rooms
+from loader.delivery.plan import Selection, plan
+from loader.delivery.push_log import PushLog
 from loader.errors import LoaderError, LockedError
-from loader.guards import Room, rooms
-from loader.plan import Selection, plan
-from loader.push_log import PushLog
-from loader.settings import Stream
-from loader.warehouse import Warehouse
+from loader.warehouse.base import Warehouse
 
 FRESH_SECONDS = 15.0
 

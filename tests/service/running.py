@@ -13,14 +13,14 @@ import pytest
 import requests
 import uvicorn
 
-from loader.profiles import read_target
+from loader.config.profiles import read_target
+from loader.runs.run import Job
 from loader.service.app import Service, make_service
 from loader.service.server import MAX_CONNECTIONS, Server, _listen, _url
 from loader.service.settings import read_service_settings
-from loader.service.tick import Job
 from loader.stopping import StopSignal
-from tests.anycost import KEY
-from tests.project import BIN, ROOT, Project
+from tests.support.anycost import KEY
+from tests.support.project import BIN, ROOT, Project
 
 MASTER_KEY = "sk-1234-must-not-show"
 BEARER = {"Authorization": f"Bearer {MASTER_KEY}"}

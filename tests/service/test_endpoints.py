@@ -10,14 +10,14 @@ from typing import Any
 
 import pytest
 
+from loader.config.settings import MISSING_CREDENTIALS
 from loader.errors import UsageError
-from loader.sandbox_server import SandboxServer, serve_sandbox
+from loader.hours import HOUR, iso
+from loader.sandbox.server import SandboxServer, serve_sandbox
 from loader.service import exports
-from loader.settings import MISSING_CREDENTIALS
-from loader.windows import HOUR, iso
-from tests.anycost import Held, credentials, held, read_back
 from tests.service.running import BEARER, MASTER_KEY, Here, serving, shows_no_secret, start
-from tests.warehouse import START, BuiltWarehouse, Usage
+from tests.support.anycost import Held, credentials, held, read_back
+from tests.support.warehouse import START, BuiltWarehouse, Usage
 
 A, B = Usage("a", "0.1"), Usage("b", "0.000000000000000002")
 # As they stand in LiteLLM's documentation, which says http://localhost:4000 and sk-1234.

@@ -14,13 +14,13 @@ from urllib.parse import urlsplit
 import pytest
 import requests
 
+from loader.config.settings import Secret
 from loader.errors import ConfigurationError
 from loader.service.auth import COOKIE, COOKIE_SECONDS, Doorkeeper
 from loader.service.guard import MAX_REQUESTS, PROBES
 from loader.service.settings import read_service_settings
-from loader.settings import Secret
-from tests.project import Project
 from tests.service.running import BEARER, MASTER_KEY, Here, serving
+from tests.support.project import Project
 
 HTML = {"Accept": "text/html,application/xhtml+xml"}
 

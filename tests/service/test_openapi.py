@@ -11,12 +11,12 @@ from hypothesis import HealthCheck, given, settings
 from schemathesis import GenerationMode
 from schemathesis.specs.openapi.checks import positive_data_acceptance
 
-from loader.sandbox import AnyCostSandbox
-from loader.sandbox_server import serve_sandbox
+from loader.sandbox.anycost import AnyCostSandbox
+from loader.sandbox.server import serve_sandbox
 from loader.service.guard import PROBES
-from tests.anycost import KEY, credentials
 from tests.service.running import BEARER, Here, serving, shows_no_secret
-from tests.warehouse import Usage
+from tests.support.anycost import KEY, credentials
+from tests.support.warehouse import Usage
 
 # That an end needs a start, which is before it and not in the future.
 BEYOND_A_SCHEMA: Any = [positive_data_acceptance]

@@ -18,17 +18,17 @@ import requests
 from fastapi import FastAPI, HTTPException
 from playwright.sync_api import Browser, expect
 
-from loader.profiles import read_target
-from loader.push_log import REFUSED, Entry, PushLog
-from loader.sandbox_server import SandboxServer
+from loader.config.profiles import read_target
+from loader.config.settings import Stream
+from loader.delivery.push_log import REFUSED, Entry, PushLog
+from loader.hours import HOUR
+from loader.sandbox.server import SandboxServer
 from loader.service.page import MEDIA_TYPES, Overviews, make_router
-from loader.settings import Stream
-from loader.warehouse import Warehouse, open_for_push, open_warehouse
-from loader.windows import HOUR
-from tests.anycost import CONNECTION, credentials
-from tests.project import Project
+from loader.warehouse.base import Warehouse, open_for_push, open_warehouse
 from tests.service.browser import chromium, served, visit
-from tests.warehouse import START, BuiltWarehouse, Usage
+from tests.support.anycost import CONNECTION, credentials
+from tests.support.project import Project
+from tests.support.warehouse import START, BuiltWarehouse, Usage
 
 A, B, C = Usage("a", "0.1"), Usage("b", "0.000000000000000002"), Usage("c", "7")
 NOW = START + timedelta(hours=8.5)

@@ -17,19 +17,19 @@ from pathlib import Path
 import pytest
 import requests
 
+from loader.config.profiles import read_target
+from loader.config.settings import MISSING_CREDENTIALS
 from loader.errors import ConfigurationError, LockedError
-from loader.profiles import read_target
-from loader.sandbox_server import SandboxServer, serve_sandbox
-from loader.service.dbt import DEADLINE, build_models, last_error
+from loader.runs.dbt import DEADLINE, build_models, last_error
+from loader.runs.lock import turn
+from loader.sandbox.server import SandboxServer, serve_sandbox
 from loader.service.schedule import make_schedule
-from loader.service.turn import turn
-from loader.settings import MISSING_CREDENTIALS
 from loader.stopping import StopSignal
-from tests.anycost import KEY, Held, credentials, held, read_back
-from tests.litellm.requests import spend_log
-from tests.project import BIN, ROOT, Project, put
 from tests.service.running import BEARER, MASTER_KEY, serving, shows_no_secret, started
-from tests.warehouse import START, BuiltWarehouse, Usage
+from tests.support.anycost import KEY, Held, credentials, held, read_back
+from tests.support.litellm.requests import spend_log
+from tests.support.project import BIN, ROOT, Project, put
+from tests.support.warehouse import START, BuiltWarehouse, Usage
 
 A, B = Usage("a", "0.1"), Usage("b", "0.000000000000000002")
 ROWS = [spend_log("r1", START, spend=0.25), spend_log("r2", START + timedelta(hours=2), spend=0.5)]
@@ -211,7 +211,7 @@ def test_a_dbt_that_hangs_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     program = tmp_path / "dbt"
     program.write_text("#!/bin/sh\nsleep 1000; true\n", "utf-8")
     program.chmod(0o755)
-    monkeypatch.setattr("loader.service.dbt._program", lambda _: str(program))
+    monkeypatch.setattr("loader.runs.dbt._program", lambda _: str(program))
     monkeypatch.chdir(ROOT)
     environ = {"PATH": os.environ["PATH"], "ITS_FOLDER": str(tmp_path)}
     with pytest.raises(ConfigurationError, match=r"dbt did not end within 0\.01 minutes: .* `loader load --step day`"):
@@ -340,7 +340,7 @@ def test_a_tick_that_fails_is_one_line_and_the_next_makes_up_for_it(
         def broken(*_: object) -> None:
             raise ValueError(f"key {KEY}")
 
-        monkeypatch.setattr("loader.service.tick.build_models", broken)
+        monkeypatch.setattr("loader.runs.run.build_models", broken)
         here.service.ticker()
         assert "a defect of ours: ValueError in " in here.said[-1]
         assert shows_no_secret(here.said)
@@ -398,7 +398,7 @@ def test_without_the_extra_serve_says_what_to_install_and_run_works(tmp_path: Pa
         ("main(['run'])", "is no dbt project"),
     ):
         found = subprocess.run(
-            [sys.executable, "-c", f"{hidden} from loader.cli import main; {command}"],
+            [sys.executable, "-c", f"{hidden} from loader.cli.main import main; {command}"],
             cwd=tmp_path, capture_output=True, text=True, check=False,
             env=Project(tmp_path).environment() | {"CLOUDZERO_API_KEY": KEY, "CLOUDZERO_CONNECTION_ID": "c"},
         )  # fmt: skip

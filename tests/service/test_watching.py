@@ -8,13 +8,13 @@ from collections.abc import Iterator
 
 import pytest
 
-from loader.guards import MONTH_BYTES, MONTH_ROWS
-from loader.sandbox_server import SandboxServer
-from loader.windows import HOUR, iso
-from tests.anycost import CONNECTION, credentials
+from loader.delivery.limits import MONTH_BYTES, MONTH_ROWS
+from loader.hours import HOUR, iso
+from loader.sandbox.server import SandboxServer
+from tests.deploy.test_cluster import METRICS
 from tests.service.running import Here, serving
-from tests.test_deployment_cluster import METRICS
-from tests.warehouse import START, BuiltWarehouse, Usage
+from tests.support.anycost import CONNECTION, credentials
+from tests.support.warehouse import START, BuiltWarehouse, Usage
 
 A, B = Usage("a", "0.1"), Usage("b", "0.000000000000000002")
 
@@ -72,7 +72,7 @@ def test_metrics_say_what_was_sent_and_what_is_pending(here: Here, built: BuiltW
 
 def test_every_metric_has_the_name_that_the_alerts_use(here: Here, monkeypatch: pytest.MonkeyPatch) -> None:
     here.ask("POST", "/cloudzero/export", {})
-    monkeypatch.setattr("loader.service.tick.build_models", lambda *_: None)
+    monkeypatch.setattr("loader.runs.run.build_models", lambda *_: None)
     here.service.ticker()
     names = {re.split(r"[{ ]", sample)[0] for sample in here.metrics()}
     assert names == METRICS

@@ -12,7 +12,7 @@ from unittest import mock
 
 import yaml
 
-from tests.project import ROOT, Outcome, Project
+from tests.support.project import ROOT, Outcome, Project
 
 
 @dataclass

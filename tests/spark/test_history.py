@@ -7,10 +7,10 @@ from decimal import Decimal
 
 import pytest
 
-from tests import test_history as everywhere
-from tests.litellm.requests import spend_log
-from tests.project import put
+from tests.engines import test_history as everywhere
 from tests.spark.project import SparkProject
+from tests.support.litellm.requests import spend_log
+from tests.support.project import put
 
 
 @pytest.fixture(autouse=True)

@@ -13,14 +13,14 @@ from unittest import mock
 import pytest
 from click.testing import CliRunner, Result
 
-from loader.cli import main
-from loader.sandbox import AnyCostSandbox
-from loader.sandbox_server import SandboxServer, serve_sandbox
-from loader.windows import HOUR, iso
-from tests.anycost import KEY, credentials, held, read_back
-from tests.litellm.requests import Row, spend_log, write
-from tests.project import Project
+from loader.cli.main import main
+from loader.hours import HOUR, iso
+from loader.sandbox.anycost import AnyCostSandbox
+from loader.sandbox.server import SandboxServer, serve_sandbox
 from tests.spark.project import SparkProject
+from tests.support.anycost import KEY, credentials, held, read_back
+from tests.support.litellm.requests import Row, spend_log, write
+from tests.support.project import Project
 
 START = datetime(2026, 11, 1, 4, tzinfo=timezone.utc)  # in New York a clock goes back between the second and the third
 WINDOW = ("--start", iso(START), "--end", iso(START + 3 * HOUR))

@@ -11,12 +11,12 @@ from typing import Any
 
 import duckdb
 
-from tests.litellm.database import Database
-from tests.litellm.requests import Row, spend_log, write
-from tests.project import Project, put
+from tests.engines.test_history import HOURS
+from tests.engines.test_sources import ALL_DIMENSIONS, HOUR, insert_names, requests
 from tests.spark.project import SparkProject
-from tests.test_history import HOURS
-from tests.test_sources import ALL_DIMENSIONS, HOUR, insert_names, requests
+from tests.support.litellm.database import Database
+from tests.support.litellm.requests import Row, spend_log, write
+from tests.support.project import Project, put
 
 __all__ = ["requests"]
 

@@ -1,0 +1,1 @@
+"""Checks that what was sent is there: status, verify, reconcile, check."""

@@ -1,0 +1,102 @@
+"""What `loader check` looks at, one thing after the other; each needs the ones before it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+from loader.cloudzero.bodies import deliveries
+from loader.config.profiles import Target, read_target
+from loader.config.settings import Credentials, read_all_credentials
+from loader.delivery.streams import require_ids, title
+from loader.errors import LoaderError, RejectedError
+from loader.hours import iso
+from loader.lines import AMOUNT_COLUMN, COST_COLUMN, HOUR_COLUMN, Line
+from loader.warehouse.base import open_warehouse
+
+
+@dataclass(frozen=True)
+class Check:
+    """One thing looked at, and what was found; `error` when it is wrong."""
+
+    name: str
+    detail: str
+    error: LoaderError | None = None
+
+
+def run(
+    target_name: str | None, profiles_dir: str | None, lock_timeout: float, say: Callable[[str], None]
+) -> list[Check]:
+    """All checks in order, CloudZero's for each stream. A failed one does not stop those that can still be made."""
+    checks: list[Check] = []
+
+    def attempt(name: str, look: Callable[[], str]) -> bool:
+        try:
+            checks.append(Check(name, look()))
+        except LoaderError as error:
+            checks.append(Check(name, str(error), error))
+        return checks[-1].error is None
+
+    targets: list[Target] = []
+    given: list[Credentials] = []
+    lines: list[Line] = []
+
+    def profile() -> str:
+        target = read_target(profiles_dir, target_name)
+        targets.append(target)
+        return f"target {target.name}, {target.type}, schema {target.schema}"
+
+    def views() -> str:
+        with open_warehouse(targets[0], lock_timeout, say) as warehouse:
+            built_at = warehouse.built_at()
+            lines.extend(warehouse.lines(newest=1))
+            if given:
+                require_ids(warehouse, given)
+        newest = f"newest line of {iso(lines[0].hour)}" if lines else "no lines yet"
+        return f"built {iso(built_at)}; {newest}"
+
+    def credentials() -> str:
+        given.extend(read_all_credentials())
+        ids = ", ".join(f"{each.name}={each.connection_id}" if each.name else each.connection_id for each in given)
+        return f"connection {ids} at {given[0].api_url}"
+
+    has_profile, has_credentials = attempt("profile", profile), attempt("credentials", credentials)
+    if has_profile:
+        attempt("views", views)
+    if has_credentials:
+        for each in given:
+            name = "cloudzero" if len(given) == 1 else f"cloudzero ({title(each.name)})"
+            attempt(name, partial(_validate, each, lines[0] if lines else SPECIMEN))
+    return checks
+
+
+def _validate(credentials: Credentials, line: Line) -> str:
+    from loader.cloudzero.client import AnyCost
+
+    (delivery,) = deliveries([line], "replace_hourly")
+    with AnyCost(credentials) as client:
+        errors = client.validate(delivery.drops[0].body)
+    if errors:
+        raise RejectedError(f"CloudZero's validation refuses the newest line: {'; '.join(errors)[:500]}.")
+    return "key accepted, one line validated, nothing stored"
+
+
+def _specimen() -> Line:
+    """A line of no cost, for a warehouse without lines: LiteLLM's page has it, but for the money."""
+    from datetime import datetime, timezone
+
+    hour = datetime(2024, 1, 15, 14, tzinfo=timezone.utc)
+    values = {
+        "lineitem/type": "Usage",
+        HOUR_COLUMN: iso(hour),
+        COST_COLUMN: "0",
+        AMOUNT_COLUMN: "0",
+        "usage/units": "tokens",
+        "resource/id": "czrn:litellm:openai:cross-region:team-123:llm-usage:gpt-4o",
+        "resource/service": "litellm",
+    }
+    return Line(hour, values)
+
+
+SPECIMEN = _specimen()

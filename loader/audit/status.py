@@ -1,0 +1,160 @@
+"""How each stream stands, month by month: what CloudZero holds, what is pending, what a guard holds back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from decimal import Decimal
+
+from loader.config.settings import DEFAULT_API_URL, Stream
+from loader.delivery.limits import MONTH_BYTES, MONTH_ROWS, Room, rooms
+from loader.delivery.plan import Selection, plan
+from loader.delivery.push_log import HourRecord, LastEvent, PushLog
+from loader.hours import HOUR, floor_hour, iso, month_start
+from loader.lines import Hour
+from loader.warehouse.base import Warehouse
+
+
+@dataclass(frozen=True)
+class MonthStatus:
+    """One UTC month of a stream. Costs are USD; `oldest_pending` is an hour (UTC)."""
+
+    month: datetime
+    hours_sent: int
+    cost_sent: Decimal
+    room: Room
+    pending: int
+    shrunk: int
+    full: int
+    oldest_pending: datetime | None
+
+
+@dataclass(frozen=True)
+class StreamStatus:
+    """One stream."""
+
+    stream: Stream
+    months: tuple[MonthStatus, ...]
+    last: LastEvent | None
+    oldest_pending: datetime | None
+    behind: timedelta = field(default_factory=timedelta)
+
+
+def look(
+    warehouse: Warehouse, streams: Iterable[Stream], now: datetime, since: datetime | None = None
+) -> list[StreamStatus]:
+    """Where each stream stands. Nothing before `since` is pending.
+
+    `behind` is how long ago the oldest hour ended that is not at CloudZero as it is now: pending or held back, or, when
+    dbt has not run since, not even looked at.
+    """
+    built_at = warehouse.built_at()
+    unseen = floor_hour(built_at)  # the first hour that nobody knows anything of yet
+    found = []
+    for stream in streams:
+        log = PushLog(warehouse, stream)
+        records = log.records()
+        with warehouse.of_stream(stream.name):
+            chosen = plan(warehouse, Selection(None, since=since), records)
+        months = _months(chosen.hours, {each.hour: each.kind for each in chosen.held_back}, records)
+        waiting = [hour.start for hour in chosen.hours] + [each.hour for each in chosen.held_back]
+        oldest = min(waiting, default=None)
+        ended = min(oldest or unseen, unseen) + HOUR
+        found.append(StreamStatus(stream, months, log.last_event(), oldest, max(timedelta(0), now - ended)))
+    return found
+
+
+def _months(
+    pending: Sequence[Hour], held_back: Mapping[datetime, str], records: Mapping[datetime, HourRecord]
+) -> tuple[MonthStatus, ...]:
+    sizes = rooms(records)
+    starts = sorted({month_start(hour) for hour in [*records, *held_back, *(hour.start for hour in pending)]})
+    months = []
+    for start in starts:
+        accepted = [
+            record.accepted
+            for hour, record in records.items()
+            if month_start(hour) == start and record.accepted and record.accepted.line_count
+        ]
+        kinds = [kind for hour, kind in held_back.items() if month_start(hour) == start]
+        hours = [hour.start for hour in pending if month_start(hour.start) == start]
+        waiting = hours + [hour for hour in held_back if month_start(hour) == start]
+        months.append(
+            MonthStatus(
+                start,
+                len(accepted),
+                sum((entry.cost for entry in accepted), Decimal(0)),
+                sizes.get(start, Room()),
+                len(hours),
+                kinds.count("shrunk"),
+                kinds.count("full"),
+                min(waiting, default=None),
+            )
+        )
+    return tuple(months)
+
+
+HEAD = ("stream", "month", "hours sent", "cost sent", "pending", "held back", "oldest", "lines", "MB", "of limit")
+
+
+def table(statuses: Sequence[StreamStatus]) -> list[list[str]]:
+    """Rows for people, under HEAD."""
+    return [
+        [
+            _name(status.stream),
+            f"{month.month:%Y-%m}",
+            f"{month.hours_sent:,}",
+            f"${month.cost_sent:,.2f}",
+            f"{month.pending:,}",
+            f"{month.shrunk + month.full:,}",
+            iso(month.oldest_pending) if month.oldest_pending else "",
+            f"{month.room.rows:,}",
+            f"{month.room.size / 1e6:.1f}",
+            f"{month.room.share:.0%}",
+        ]
+        for status in statuses
+        for month in status.months
+    ]
+
+
+def _name(stream: Stream) -> str:
+    """Short, where it is CloudZero itself."""
+    return stream.connection_id if stream.api_url == DEFAULT_API_URL else str(stream)
+
+
+def answer(statuses: Sequence[StreamStatus], built_at: datetime) -> dict[str, object]:
+    """The same for programs; amounts as text with every digit."""
+    from loader.cli.output import decimal_text
+
+    return {
+        "built_at": iso(built_at),
+        "limits": {"month_lines": MONTH_ROWS, "month_bytes": MONTH_BYTES},
+        "streams": [
+            {
+                "connection_id": status.stream.connection_id,
+                "api_url": status.stream.api_url,
+                "oldest_pending": iso(status.oldest_pending) if status.oldest_pending else None,
+                "behind_seconds": round(status.behind.total_seconds()),
+                "last_push": None
+                if status.last is None
+                else {"at": iso(status.last.recorded_at), "outcome": status.last.outcome, "detail": status.last.detail},
+                "months": [
+                    {
+                        "month": f"{month.month:%Y-%m}",
+                        "hours_sent": month.hours_sent,
+                        "cost_sent": decimal_text(month.cost_sent),
+                        "hours_pending": month.pending,
+                        "hours_shrunk": month.shrunk,
+                        "hours_without_room": month.full,
+                        "oldest_pending": iso(month.oldest_pending) if month.oldest_pending else None,
+                        "lines": month.room.rows,
+                        "bytes": month.room.size,
+                        "share_of_limit": round(month.room.share, 4),
+                    }
+                    for month in status.months
+                ],
+            }
+            for status in statuses
+        ],
+    }

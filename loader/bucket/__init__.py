@@ -1,0 +1,1 @@
+"""A month as a billing drop for an AnyCost Bucket."""

@@ -1,0 +1,1 @@
+"""The command line: Click options in, output and exit codes out."""

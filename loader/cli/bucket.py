@@ -1,0 +1,109 @@
+"""The command that writes AnyCost Bucket drops, and reads them back."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+import click
+
+from loader.cli import options
+from loader.cli.options import target_options
+
+if TYPE_CHECKING:
+    from loader.bucket.store import BucketStore
+    from loader.hours import Window
+    from loader.warehouse.base import Warehouse
+
+
+@click.command()
+@target_options
+@click.option("--month", required=True, metavar="YYYY-MM", help="The UTC month.")
+@click.option("--out", required=True, metavar="PATH", help="A folder, or s3://bucket/prefix.")
+@click.option("--check", is_flag=True, help="Read the drop that counts back and compare it; write nothing.")
+@click.option(
+    "--include-incomplete", is_flag=True, help="Also hours that are still running, or were summed before they ended."
+)
+@click.option("--allow-shrink", is_flag=True, help="Also when an hour costs less than in the drop that counts now.")
+@click.option("--format", "style", default="text", show_default=True, type=click.Choice(("text", "json")))
+def drop(
+    target: str | None, profiles_dir: str | None, lock_timeout: str,
+    month: str, out: str, check: bool, include_incomplete: bool, allow_shrink: bool, style: str,
+) -> None:  # fmt: skip
+    """Write a month as an AnyCost Bucket drop: for bills that a stream's monthly limits are too small for.
+
+    The manifest is written last, so that a drop counts when it is whole; the one before stays, to go back to. Sends
+    nothing to CloudZero, and leaves the push log as it is. With --check, exit code 6 when an hour differs.
+
+    \b
+    loader drop --month 2024-01 --out s3://my-bucket/litellm
+    loader drop --month 2024-01 --out s3://my-bucket/litellm --check
+    """  # noqa: D301 (Click: lines as they stand)
+    from loader.bucket import drop as bucket_drop
+    from loader.bucket.store import open_store
+    from loader.cli import output
+    from loader.cli.options import now
+    from loader.hours import month_named
+    from loader.stopping import StopSignal
+
+    window = month_named(month)
+    store = open_store(out)
+    with options.warehouse_to_read(target, profiles_dir, lock_timeout) as warehouse:
+        if check:
+            _check(warehouse, store, window, include_incomplete, style)
+            return
+        with StopSignal() as stop, output.progress("Writing") as bar:
+            written = bucket_drop.write_drop(
+                warehouse, store, window, now(), stop, bar, include_incomplete=include_incomplete,
+                allow_shrink=allow_shrink,
+            )  # fmt: skip
+    cost = output.decimal_text(written.cost)
+    if style == "json":
+        answer = {
+            "drop_id": written.drop_id, "parts": list(written.parts), "lines": written.line_count, "cost": cost,
+            "incomplete_hours_left_out": written.incomplete,
+        }  # fmt: skip
+        output.print_answer(answer, sys.stdout)
+    if written.incomplete:
+        output.say(
+            f"Left out: {written.incomplete} hour(s) that are not complete yet. --include-incomplete takes them."
+        )
+    output.say(
+        f"Drop {written.drop_id} of {month}: {written.line_count:,} lines, ${cost}, {len(written.parts)} part(s)."
+        f" It counts from now on for whoever reads {out}."
+    )
+
+
+def _check(warehouse: Warehouse, store: BucketStore, month: Window, include_incomplete: bool, style: str) -> None:
+    from loader.bucket.drop import compare, complete_hours, current_drop, held_by_hour
+    from loader.cli import output
+    from loader.errors import ConfigurationError, GuardError
+    from loader.hours import iso
+
+    name = f"{month.start:%Y-%m}"
+    drop_id = current_drop(store, month)
+    if drop_id is None:
+        raise ConfigurationError(f"There is no drop of {name}: write one without --check.")
+    held = held_by_hour(store, month, drop_id)
+    differences = compare(held, complete_hours(warehouse, month, include_incomplete)[0])
+    lines = sum(count for count, _ in held.values())
+    if style == "json":
+        found = [
+            {"hour": iso(each.hour), **{
+                place: {"lines": count, "cost": output.decimal_text(cost)}
+                for place, (count, cost) in (("drop", each.in_drop), ("view", each.in_view))
+            }}
+            for each in differences
+        ]  # fmt: skip
+        output.print_answer({"drop_id": drop_id, "lines": lines, "differences": found}, sys.stdout)
+    elif differences:
+        rows = [
+            [iso(each.hour), *(f"{count:,} · ${cost:f}" for count, cost in (each.in_drop, each.in_view))]
+            for each in differences
+        ]
+        output.print_table(["hour (UTC)", "drop: lines · cost", "view"], rows, sys.stdout)
+    if differences:
+        raise GuardError(
+            f"The drop {drop_id} of {name} differs from the view in {len(differences)} hour(s): write it again."
+        )
+    output.say(f"The drop {drop_id} of {name} has {lines:,} lines; every complete hour is equal to the view.")

@@ -1,0 +1,1 @@
+"""What to send, in which bodies, until each outcome is certain; and the log of what was sent."""

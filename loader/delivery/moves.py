@@ -1,0 +1,64 @@
+"""What a connection holds of hours that go to another one: CloudZero adds both."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+
+from loader.config.settings import CONNECTION_ID
+from loader.hours import HOUR, Window
+from loader.warehouse.base import Warehouse, utc
+
+
+@dataclass(frozen=True)
+class HeldElsewhere:
+    """What a connection holds of hours that are sent to another one: how many hours, and their USD."""
+
+    connection_id: str
+    hours: int
+    cost: Decimal
+
+    def __str__(self) -> str:
+        return (
+            f"the connection {self.connection_id} holds {self.hours:,} of these hours as well, ${self.cost:f}, and"
+            f" CloudZero adds both. No {CONNECTION_ID} names it any more: name it for one more push"
+            f" ({CONNECTION_ID}_OLD), which empties these hours there, or delete it at CloudZero."
+        )
+
+
+def held_elsewhere(
+    warehouse: Warehouse, api_url: str, named: Collection[str], hours: Collection[datetime]
+) -> Iterator[HeldElsewhere]:
+    """What other connections of this host than those `named` hold of these hours (UTC), by the push log."""
+    if not hours:
+        return
+    between, bounds = warehouse.between("usage_hour", Window(min(hours), max(hours) + HOUR))
+    mark, hour = warehouse.placeholder, warehouse.moment("newest.usage_hour")
+    statement = f"""
+        with accepted as (
+            select connection_id, usage_hour, sequence, cost_usd
+            from {warehouse.relation("push_log")}
+            {between} and outcome = 'accepted' and api_url = {mark}
+        ),
+        newest as (
+            select connection_id, usage_hour, max(sequence) as sequence
+            from accepted group by connection_id, usage_hour
+        )
+        select newest.connection_id, {hour}, cast(accepted.cost_usd as {warehouse.text_type})
+        from newest
+        inner join accepted
+            on
+                newest.connection_id = accepted.connection_id
+                and newest.usage_hour = accepted.usage_hour
+                and newest.sequence = accepted.sequence
+        where accepted.cost_usd > 0
+        order by newest.connection_id
+    """  # noqa: S608
+    found: dict[str, list[Decimal]] = {}
+    for connection_id, start, cost in warehouse.rows(statement, (*bounds, api_url)):
+        if connection_id not in named and utc(start) in hours:
+            found.setdefault(connection_id, []).append(Decimal(cost))
+    for connection_id, costs in found.items():
+        yield HeldElsewhere(connection_id, len(costs), sum(costs, Decimal(0)))

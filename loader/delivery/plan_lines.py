@@ -1,0 +1,105 @@
+"""The lines of a plan: read hour by hour, and compared with what `cbf_hours` says of each hour."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from datetime import datetime
+from itertools import chain
+
+from loader.delivery.plan import Plan
+from loader.errors import GuardError
+from loader.hours import HOUR, Window, iso
+from loader.lines import COST_COLUMN, HOUR_COLUMN, Hour, Line, Sendable
+from loader.warehouse.base import Warehouse
+
+SLICE_LINES = 30_000  # lines read from the warehouse and held at a time, but for an hour that has more
+
+
+def lines_of(warehouse: Warehouse, plan: Plan) -> Iterator[Sendable]:
+    """The lines of the plan's hours, oldest hour first, read in slices of whole hours.
+
+    Raises:
+        GuardError: the lines are not those that cbf_hours speaks of.
+    """
+    return chain.from_iterable(_lines_by_hour(warehouse, plan))
+
+
+def _lines_by_hour(warehouse: Warehouse, plan: Plan) -> Iterator[Iterable[Sendable]]:
+    """The lines of one hour after the other. What is done for each line is left to loops of Python's own: speed."""
+    for hours in _slices(plan):
+        window = Window(hours[0].start, hours[-1].start + HOUR)
+        lines = warehouse.encoded_lines(window) if any(hour.line_count for hour in hours) else iter(())
+        if len(hours) == 1:
+            yield _counted(hours[0], lines)
+            continue
+        of_hour: defaultdict[datetime, list[Sendable]] = defaultdict(list)
+        for line in lines:
+            of_hour[line.hour].append(line)
+        for hour in hours:
+            found = of_hour.pop(hour.start, [])
+            yield found if len(found) == hour.line_count > 0 else _counted(hour, found)
+
+
+def _counted(hour: Hour, lines: Iterable[Sendable]) -> Iterator[Sendable]:
+    """One hour's lines, as many as cbf_hours speaks of; for an hour without lines the one that stands for it."""
+    count = 0
+    for line in lines:
+        count += 1
+        yield line
+    if count != hour.line_count:
+        raise changed(hour.start)
+    if not count:
+        yield adjustment(hour.start)
+
+
+def newest_lines(warehouse: Warehouse, plan: Plan, limit: int) -> list[Line]:
+    """So many of the lines that a push of the plan would send, newest hour first."""
+    lines: list[Line] = []
+    for hour in reversed(plan.hours):
+        if len(lines) >= limit:
+            break
+        if hour.line_count:
+            lines += warehouse.lines(Window(hour.start, hour.start + HOUR))
+        else:
+            lines.append(adjustment(hour.start))
+    return lines[:limit]
+
+
+def adjustment(hour: datetime) -> Line:
+    """A line of no cost, which replaces an hour (UTC) that has lost all its lines: an empty body would not.
+
+    docs.cloudzero.com/docs/anycost-common-bill-format-cbf, `lineitem/type`.
+    """
+    values = {
+        "lineitem/type": "Adjustment",
+        "lineitem/description": "No LLM usage is left in this hour",
+        HOUR_COLUMN: iso(hour),
+        COST_COLUMN: "0",
+        "resource/service": "litellm",
+    }
+    return Line(hour, values)
+
+
+def changed(hour: datetime) -> GuardError:
+    """What to raise when an hour's lines are not those that cbf_hours speaks of."""
+    return GuardError(
+        f"cbf_lines and cbf_hours disagree on the hour {iso(hour)}, so nothing of it was sent: a run of dbt may be"
+        " under way or have failed. Run `dbt run`; after a change by hand, `dbt run --full-refresh --select cbf_hours`."
+    )
+
+
+def _slices(plan: Plan) -> Iterator[list[Hour]]:
+    """The plan's hours in lists of at most SLICE_LINES lines, with no hour between them that is not sent."""
+    hours: list[Hour] = []
+    count = 0
+    for hour in plan.hours:
+        between = hours and bisect_right(plan.others, hours[-1].start) != bisect_right(plan.others, hour.start)
+        if hours and (between or count + hour.line_count > SLICE_LINES):
+            yield hours
+            hours, count = [], 0
+        hours.append(hour)
+        count += hour.line_count
+    if hours:
+        yield hours

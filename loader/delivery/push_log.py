@@ -1,0 +1,173 @@
+"""What was sent, when, with which fingerprint: the append-only table `push_log`, made by dbt.
+
+Each hour gets a row before a try (`begun`) and one after it, so that a try whose process was killed is seen. An hour is
+settled when its newest row says `accepted`; `fingerprint` then says what CloudZero holds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from decimal import Decimal
+from uuid import uuid4
+
+from loader.config.settings import Stream
+from loader.hours import Window
+from loader.warehouse.base import Warehouse, utc
+
+BEGUN, ACCEPTED, REFUSED, UNKNOWN, WITHOUT_EFFECT = "begun", "accepted", "refused", "unknown", "without_effect"
+COLUMNS = (
+    "connection_id", "api_url", "sequence", "usage_hour", "push_id", "operation", "outcome", "fingerprint",
+    "line_count", "cost_usd", "byte_count", "cost_of_all_streams_usd", "drop_id", "detail", "recorded_at",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What is sent of one hour (UTC): its rows, USD and bytes as JSON. No fingerprint: nobody knows what it makes.
+
+    `cost_of_all` is what all streams of var streams cost in this hour, USD; None from before there were several.
+    """
+
+    hour: datetime
+    fingerprint: str | None
+    line_count: int
+    cost: Decimal
+    byte_count: int
+    cost_of_all: Decimal | None = None
+
+
+@dataclass(frozen=True)
+class HourRecord:
+    """What the log says of one hour: what was last accepted of it, and how its last try ended."""
+
+    outcome: str
+    accepted: Entry | None
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether CloudZero certainly holds `accepted` and nothing else."""
+        return self.outcome == ACCEPTED
+
+    def holds(self, fingerprint: str) -> bool:
+        """Whether CloudZero certainly holds these lines."""
+        return self.is_settled and self.accepted is not None and self.accepted.fingerprint == fingerprint
+
+
+@dataclass(frozen=True)
+class LastEvent:
+    """The newest row of a stream."""
+
+    sequence: int
+    outcome: str
+    detail: str
+    recorded_at: datetime
+
+
+class PushLog:
+    """The log of one `stream`. Writing needs a warehouse that was opened for a push."""
+
+    def __init__(self, warehouse: Warehouse, stream: Stream) -> None:
+        self._warehouse = warehouse
+        self.stream = stream
+        self._sequence: int | None = None
+        self.push_id = str(uuid4())
+
+    def records(self, window: Window | None = None) -> dict[datetime, HourRecord]:
+        """The hours of the window (all for None) that were ever tried, oldest first."""
+        where, parameters = self._of_stream(window)
+        relation, hour = self._warehouse.relation("push_log"), self._warehouse.moment("newest.usage_hour")
+        statement = f"""
+            with events as (select * from {relation} {where}),
+            newest as (
+                select
+                    usage_hour,
+                    max(sequence) as sequence,
+                    max(case when outcome = 'accepted' then sequence end) as accepted_sequence
+                from events
+                group by usage_hour
+            )
+            select
+                {hour}, last_event.outcome, newest.accepted_sequence, accepted.fingerprint,
+                accepted.line_count, cast(accepted.cost_usd as {self._warehouse.text_type}), accepted.byte_count,
+                cast(accepted.cost_of_all_streams_usd as {self._warehouse.text_type})
+            from newest
+            inner join events as last_event on newest.sequence = last_event.sequence
+            left join events as accepted on newest.accepted_sequence = accepted.sequence
+            order by newest.usage_hour
+        """  # noqa: S608
+        records: dict[datetime, HourRecord] = {}
+        found = self._warehouse.rows(statement, parameters)
+        for hour, outcome, accepted, fingerprint, lines, cost, size, cost_of_all in found:
+            entry = None
+            if accepted is not None:
+                entry = Entry(
+                    utc(hour), fingerprint, int(lines or 0), Decimal(cost or 0), int(size or 0),
+                    None if cost_of_all is None else Decimal(cost_of_all),
+                )  # fmt: skip
+            records[utc(hour)] = HourRecord(outcome, entry)
+        return records
+
+    def last_event(self) -> LastEvent | None:
+        """The newest row of the stream; None when nothing was ever sent."""
+        where, parameters = self._of_stream(None)
+        statement = (
+            f"select sequence, outcome, coalesce(detail, ''), {self._warehouse.moment('recorded_at')}"  # noqa: S608
+            f" from {self._warehouse.relation('push_log')} {where} order by sequence desc limit 1"
+        )
+        for sequence, outcome, detail, recorded_at in self._warehouse.rows(statement, parameters):
+            return LastEvent(int(sequence), outcome, detail, utc(recorded_at))
+        return None
+
+    def begin(self) -> LastEvent | None:
+        """Look where the log ends, so that it can be written to; the newest row, None for a stream without any."""
+        last = self.last_event()
+        self._sequence = last.sequence if last else 0
+        return last
+
+    def append(
+        self, entries: Sequence[Entry], operation: str, outcome: str, drop_id: str = "", detail: str = ""
+    ) -> None:
+        """Add a row for each entry, kept from when this returns.
+
+        Raises:
+            ConfigurationError: the log cannot be written to.
+            LockedError: the lock of the push is lost.
+        """
+        if self._sequence is None:
+            raise AssertionError("the log is begun before it is written to")
+        now = self._warehouse.now().astimezone(timezone.utc).replace(tzinfo=None)
+        rows = [
+            (
+                self.stream.connection_id, self.stream.api_url, self._sequence + number, _naive(entry.hour),
+                self.push_id, operation, outcome, entry.fingerprint, entry.line_count, entry.cost, entry.byte_count,
+                entry.cost_of_all, drop_id or None, detail[:1000] or None, now,
+            )
+            for number, entry in enumerate(entries, 1)
+        ]  # fmt: skip
+        self._warehouse.append("push_log", COLUMNS, rows)
+        self._sequence += len(rows)
+
+    def _of_stream(self, window: Window | None) -> tuple[str, tuple[object, ...]]:
+        mark = self._warehouse.placeholder
+        between, bounds = self._warehouse.between("usage_hour", window)
+        where = f"where connection_id = {mark} and api_url = {mark}"
+        if between:
+            where += " and " + between.removeprefix("where ")
+        return where, (self.stream.connection_id, self.stream.api_url, *bounds)
+
+
+def streams(warehouse: Warehouse) -> list[Stream]:
+    """All streams that were ever sent to."""
+    relation = warehouse.relation("push_log")
+    return sorted(Stream(*row) for row in warehouse.rows(f"select distinct connection_id, api_url from {relation}"))  # noqa: S608
+
+
+def accepted_entries(records: Mapping[datetime, HourRecord]) -> Iterator[Entry]:
+    """What was last accepted of each hour."""
+    return (record.accepted for record in records.values() if record.accepted is not None)
+
+
+def _naive(moment: datetime) -> datetime:
+    return moment.astimezone(timezone.utc).replace(tzinfo=None)

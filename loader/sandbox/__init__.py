@@ -1,0 +1,1 @@
+"""A local AnyCost with faults, and sample spend logs, for rehearsals and tests."""

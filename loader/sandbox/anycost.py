@@ -1,0 +1,243 @@
+"""A local AnyCost that keeps the limits CloudZero documents: for the demo, the tests and users' rehearsals.
+
+The rules are of docs.cloudzero.com/docs/anycost-send-stream-data, /reference/authorization, /reference/idempotency and
+the published API description, shipped as billing_drop.schema.json. What the real service does beyond them is not
+known. Two choices are ours: a second request for a stream while one is under way, which CloudZero says it does not
+support, is answered 409 and counted; and a body without a month is refused.
+"""
+
+from __future__ import annotations
+
+import hmac
+import re
+import threading
+from collections import OrderedDict, deque
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from datetime import datetime, timedelta, timezone
+from typing import Any
+
+import orjson
+
+from loader.sandbox.faults import Trouble
+from loader.sandbox.rules import Answer, Body, Limits, Month, Refusal, check_body
+
+__all__ = ["ROOT", "Answer", "AnyCostSandbox", "Body", "Limits", "RequestKey", "Stream", "Trouble"]
+ROOT = "/v2/connections/billing/anycost"
+TEST_NAMESPACE_LIFE = timedelta(hours=1)
+KEPT_ANSWERS, KEPT_REQUESTS = 10_000, 200
+Stream = tuple[str, str]  # the value of `cloudzero-test-key`, empty outside of tests, and the connection id
+RequestKey = tuple[str, str, str]  # method, path, value of `cloudzero-idempotency-key`
+
+
+class AnyCostSandbox:
+    """The rules and the state; no sockets. `handle` is the only entrance."""
+
+    def __init__(
+        self,
+        api_key: str,
+        limits: Limits | None = None,
+        clock: Callable[[], datetime] = lambda: datetime.now(timezone.utc),
+        trouble: Trouble | None = None,
+    ) -> None:
+        self.limits = limits or Limits()
+        self.trouble = trouble
+        self.concurrent_requests_seen = 0
+        self._api_key = api_key
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._busy: set[Stream] = set()
+        self._under_way: set[RequestKey] = set()
+        self._answers: OrderedDict[RequestKey, Answer] = OrderedDict()
+        self._streams: dict[Stream, dict[str, Month]] = {}
+        self._requests: deque[dict[str, Any]] = deque(maxlen=KEPT_REQUESTS)
+        self._drops = 0
+
+    def handle(self, method: str, path: str, headers: Mapping[str, str], body: bytes | None) -> Answer:
+        """Answer one request. `body` is None when it was too large to be read at all.
+
+        A repeated `cloudzero-idempotency-key` gets the first answer to this method and path again, errors included,
+        before key, size or anything else is looked at (docs.cloudzero.com/reference/idempotency). While the first is
+        still under way there is no answer to repeat: that is a concurrent request. No 409 is kept, and nothing of a
+        request whose connection was cut before it took effect.
+        """
+        headers = {name.lower(): value for name, value in headers.items()}
+        if method == "GET" and path in ("/", "/state"):
+            return self._look(path)
+        key = (method, path, headers.get("cloudzero-idempotency-key", ""))
+        answer = repeated = self._repeated(key)
+        if answer is None:
+            answer = self._first(key, headers, body)
+        self._note(method, path, answer, len(body or b""), 0 if repeated else answer.rows)
+        return answer
+
+    def state(self) -> dict[str, Any]:
+        """All that is held, with exact sums as text, and what trouble was made so far; never a key."""
+        with self._lock:
+            held = {
+                connection: sorted(months.items())
+                for (test_key, connection), months in sorted(self._streams.items())
+                if not test_key
+            }
+            seen, requests = self.concurrent_requests_seen, list(self._requests)
+        # Described outside of the lock: the digests of a full month take a second, and no drop should wait for them.
+        return {
+            "streams": {
+                connection: {name: month.describe(self.limits) for name, month in months}
+                for connection, months in held.items()
+            },
+            "limits": {
+                "body_bytes": self.limits.body_bytes, "month_rows": self.limits.month_rows,
+                "month_bytes": self.limits.month_bytes,
+            },
+            "concurrent_requests_seen": seen,
+            "trouble": dict(self.trouble.counts) if self.trouble else {},
+            "requests": requests,
+        }  # fmt: skip
+
+    def _repeated(self, key: RequestKey) -> Answer | None:
+        """What a repeated request gets; None for a first one, which is under way from here on."""
+        if not key[2]:
+            return None
+        with self._lock:
+            if key in self._answers:
+                return self._answers[key]
+            if key in self._under_way:
+                self.concurrent_requests_seen += 1
+                return _conflict().answer
+            self._under_way.add(key)
+            return None
+
+    def _first(self, key: RequestKey, headers: Mapping[str, str], body: bytes | None) -> Answer:
+        try:
+            try:
+                answer = self._route(key[0], key[1], headers, body)
+            except Refusal as refusal:
+                answer = refusal.answer
+            if key[2] and answer.kept:
+                with self._lock:
+                    # The service does not know that its answer was lost on the way.
+                    self._answers[key] = replace(answer, cut=False, trouble="")
+                    if len(self._answers) > KEPT_ANSWERS:
+                        self._answers.popitem(last=False)
+            return answer
+        finally:
+            with self._lock:
+                self._under_way.discard(key)
+
+    def _route(self, method: str, path: str, headers: Mapping[str, str], body: bytes | None) -> Answer:
+        if not hmac.compare_digest(headers.get("authorization", "").encode(), self._api_key.encode()):
+            raise Refusal(403, "User is not authorized to access this resource")
+        if method == "POST" and path == f"{ROOT}/validate_billing_drop":
+            return self._validate(body)
+        match = re.fullmatch(rf"{ROOT}/([^/]+)/billing_drops(?:/(\d{{4}}-\d\d))?", path)
+        if not match:
+            raise Refusal(404, f"There is no {method} {path}", "NotFound")
+        stream, month = (headers.get("cloudzero-test-key", ""), match[1]), match[2]
+        if method == "POST" and month is None:
+            return self._store(stream, body)
+        if method == "GET":
+            return self._with_trouble(lambda: self._read(stream, month), is_read=True)
+        raise Refusal(404, f"There is no {method} {path}", "NotFound")
+
+    def _store(self, stream: Stream, content: bytes | None) -> Answer:
+        with self._lock:
+            if stream in self._busy:
+                self.concurrent_requests_seen += 1
+                raise _conflict()
+            self._busy.add(stream)
+        try:
+            return self._with_trouble(lambda: self._apply(self._checked(content), stream))
+        finally:
+            with self._lock:
+                self._busy.discard(stream)
+
+    def _with_trouble(self, act: Callable[[], Answer], is_read: bool = False) -> Answer:
+        def answered() -> Answer:
+            try:
+                return act()
+            except Refusal as refusal:
+                return refusal.answer
+
+        return self.trouble.around(answered, is_read) if self.trouble else answered()
+
+    def _checked(self, content: bytes | None) -> Body:
+        return check_body(content, self.limits.body_bytes)
+
+    def _apply(self, body: Body, stream: Stream) -> Answer:
+        held = self._held(stream).get(body.month)
+        kept = {} if held is None or body.operation == "replace_drop" else dict(held.hours)
+        for start, hour in body.hours.items():
+            kept[start] = kept[start].and_then(hour) if body.operation == "sum" and start in kept else hour
+        after = Month(kept, self._clock())
+        if after.row_count() > self.limits.month_rows:
+            raise Refusal(400, f"{body.month} would hold more than {self.limits.month_rows:,} rows")
+        if after.size() > self.limits.month_bytes:
+            raise Refusal(400, f"{body.month} would hold more than {self.limits.month_bytes:,} bytes")
+        with self._lock:
+            self._drops += 1
+            after.drop_id = f"drop-{self._drops:08d}"
+            self._streams.setdefault(stream, {})[body.month] = after
+        said = {"drop_id": after.drop_id, "month": body.sent_month, "row_count": body.row_count}
+        return Answer(200, orjson.dumps({"connection": said}), rows=body.row_count)
+
+    def _validate(self, content: bytes | None) -> Answer:
+        errors: list[str] = []
+        try:
+            self._checked(content)
+        except Refusal as refusal:
+            if refusal.answer.status != 400:
+                raise
+            errors = [str(refusal)]
+        return Answer(200, orjson.dumps({"connection": {"is_valid": not errors, "errors": errors}}))
+
+    def _read(self, stream: Stream, name: str | None) -> Answer:
+        months = self._held(stream)
+        if name is None:
+            drops = [
+                {"drop_id": month.drop_id, "month": each, "row_count": month.row_count()}
+                for each, month in sorted(months.items())
+            ]
+            return Answer(200, orjson.dumps({"billing_drops": drops}))
+        if name not in months:
+            raise Refusal(404, f"There is no billing drop for {name}", "NotFound")
+        rows = [row for _, hour in sorted(months[name].hours.items()) for row in hour.rows]
+        return Answer(200, b'{"billing_drop":[' + b",".join(rows) + b"]}")
+
+    def _held(self, stream: Stream) -> dict[str, Month]:
+        """The months of a stream. A test key's are its own, and each lasts one hour from its last change."""
+        with self._lock:
+            ended = self._clock() - TEST_NAMESPACE_LIFE
+            for each in [each for each in self._streams if each[0]]:
+                fresh = {name: month for name, month in self._streams[each].items() if month.changed_at > ended}
+                if fresh:
+                    self._streams[each] = fresh
+                else:
+                    del self._streams[each]
+            return dict(self._streams.get(stream, {}))
+
+    def _look(self, path: str) -> Answer:
+        state = self.state()
+        if path == "/state":
+            return Answer(200, orjson.dumps(state, option=orjson.OPT_INDENT_2))
+        from loader.sandbox.page import page
+
+        return Answer(200, page(state).encode(), "text/html; charset=utf-8")
+
+    def _note(self, method: str, path: str, answer: Answer, size: int, rows: int) -> None:
+        with self._lock:
+            self._requests.append(
+                {
+                    "at": self._clock().isoformat(timespec="seconds"),
+                    "method": method,
+                    "path": path,
+                    "bytes": size,
+                    "rows": rows,
+                    "status": answer.status,
+                    "trouble": answer.trouble,
+                }
+            )
+
+
+def _conflict() -> Refusal:
+    return Refusal(409, "Another request for this stream is under way", "Conflict")

@@ -1,0 +1,226 @@
+"""Any other dbt target: read and written through the adapter that dbt itself uses for it.
+
+What no two adapters share is asked of the adapter (names, quotes, the type of a text) or of the engine (how it reads a
+backslash, what its clock says). The rest is SQL that the models need as well.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, suppress
+from datetime import datetime, timedelta, timezone
+from typing import Any
+
+from loader.cli.output import decimal_text
+from loader.config.profiles import Target
+from loader.config.settings import Stream
+from loader.errors import ConfigurationError, LoaderError
+from loader.hours import Window
+from loader.lines import AMOUNT_COLUMN, COST_COLUMN, HOUR_COLUMN, Line
+from loader.warehouse.base import BATCH_ROWS, NOT_BUILT, Warehouse, utc
+from loader.warehouse.dbt_adapter import make_adapter, require_adapter, said
+from loader.warehouse.host_lock import host_lock
+from loader.warehouse.sql_values import AWKWARD, MARK, bound, literal
+
+# More than clocks differ, and less than any time zone does.
+CLOCKS_DIFFER = timedelta(minutes=10)
+CONNECTION = "litellm-cbf loader"
+
+
+class DbtWarehouse(Warehouse):
+    """A target that is reached through its dbt adapter, and only when the first statement comes.
+
+    Each statement is a transaction of its own, and its rows are read whole before the first is handed out: an adapter
+    has one connection, and on most a next statement would take the rows of the one before.
+    """
+
+    placeholder = MARK
+
+    def __init__(self, target: Target) -> None:
+        super().__init__(target)
+        self._opened: tuple[Any, AbstractContextManager[Any]] | None = None
+        self._backslash_escapes = False
+        self._ahead = timedelta(0)  # of this host's clock, the engine's is
+
+    @property
+    def _adapter(self) -> Any:
+        if self._opened is None:
+            adapter = make_adapter(self.target)
+            connection = adapter.connection_named(CONNECTION)
+            with self._told("reach"):
+                connection.__enter__()
+            self._opened = adapter, connection
+            try:
+                self._get_to_know()
+            except BaseException:
+                self.close()
+                raise
+        return self._opened[0]
+
+    @property
+    def text_type(self) -> str:  # type: ignore[override]
+        """The adapter's `string`."""
+        return str(self._adapter.Column.translate_type("string"))
+
+    def batches(self, statement: str, parameters: Sequence[Any] = ()) -> Iterator[Sequence[tuple[Any, ...]]]:
+        """See `Warehouse.batches`: all of them at once."""
+        adapter = self._adapter
+        yield self._run(adapter, bound(statement, parameters, self._backslash_escapes), "read")[1]
+
+    def column_names(self, relation: str) -> list[str]:
+        """See `Warehouse.column_names`."""
+        return self._run(self._adapter, f"select * from {self.relation(relation)} where 1 = 0", "read")[0]  # noqa: S608
+
+    def append(self, relation: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+        """See `Warehouse.append`. One statement, so that all rows are there or none."""
+        adapter = self._adapter
+        row = f"({', '.join(MARK for _ in columns)})"
+        statement = (
+            f"insert into {self.relation(relation)} ({', '.join(columns)}) values {', '.join([row] * len(rows))}"  # noqa: S608
+        )
+        values = [value for row_values in rows for value in row_values]
+        self._run(adapter, bound(statement, values, self._backslash_escapes), "write to")
+
+    def now(self) -> datetime:
+        """See `Warehouse.now`: the engine's clock, as far from this host's as when the connection was opened."""
+        _ = self._adapter  # which brings the difference with it
+        return datetime.now(timezone.utc) + self._ahead
+
+    def relation(self, name: str) -> str:
+        """See `Warehouse.relation`: with the database that the adapter names, in the quotes that dbt uses."""
+        adapter = self._adapter
+        credentials = adapter.config.credentials
+        return str(
+            adapter.Relation.create(
+                database=credentials.database,
+                schema=credentials.schema,
+                identifier=name,
+                quote_policy=adapter.config.quoting,
+            ).render()
+        )
+
+    def quoted(self, name: str) -> str:
+        """See `Warehouse.quoted`."""
+        quote = self._adapter.quote("x")[-1]
+        return str(self._adapter.quote(name.replace(quote, quote * 2)))
+
+    def moment(self, expression: str) -> str:
+        """See `Warehouse.moment`: as text, because a client may turn a timestamp into its own zone."""
+        return f"cast({expression} as {self.text_type})"
+
+    def text_of(self, column: str) -> str:
+        """See `Warehouse.text_of`. Zeros and exponents of money are left to `lines`."""
+        name = self.quoted(column)
+        return self.moment(name) if column in (HOUR_COLUMN, COST_COLUMN, AMOUNT_COLUMN) else name
+
+    def lines(self, window: Window | None = None, newest: int | None = None) -> Iterator[Line]:
+        """See `Warehouse.lines`."""
+        for line in super().lines(window, newest):
+            yield Line(line.hour, line.values | {COST_COLUMN: decimal_text(line.cost)})
+
+    def close(self) -> None:
+        """Let go of the connection."""
+        if self._opened is not None:
+            (adapter, connection), self._opened = self._opened, None
+            with suppress(Exception):  # all that had to be kept is committed
+                connection.__exit__(None, None, None)
+                adapter.cleanup_connections()
+
+    def _get_to_know(self) -> None:
+        """Find out how the engine reads texts, and that its session's time is UTC.
+
+        Raises:
+            ConfigurationError: it reads a text otherwise than it was written, or its session is not in UTC.
+        """
+        adapter = self._adapter
+        clock = self.moment("cast(current_timestamp as timestamp)")
+        before = datetime.now(timezone.utc)
+        _, [(backslashes, text)] = self._run(adapter, f"select '\\\\' as backslashes, {clock} as now", "read")
+        self._backslash_escapes = len(backslashes) == 1
+        self._ahead = utc(text) - before
+        _, [(read,)] = self._run(adapter, f"select {literal(AWKWARD, self._backslash_escapes)} as awkward", "read")
+        if read != AWKWARD:
+            raise ConfigurationError(
+                f"Target {self.target.name!r} of type {self.target.type} gives a text back otherwise than it was"
+                " written, so nothing can be asked of it safely: leave its settings of string literals as they come."
+            )
+        if abs(self._ahead) > CLOCKS_DIFFER:
+            raise ConfigurationError(
+                f"The session of target {self.target.name!r} says that it is {text},"
+                f" {_minutes(self._ahead)} from this host's UTC: set the session's time zone to UTC in the profile,"
+                " or the clocks right."
+            )
+
+    def _run(self, adapter: Any, statement: str, verb: str) -> tuple[list[str], list[tuple[Any, ...]]]:
+        """The names of the columns and all rows of one statement, as a transaction."""
+        with self._told(verb):
+            try:
+                _, cursor = adapter.connections.add_query(statement, auto_begin=True)
+                names = [str(column[0]) for column in cursor.description or ()]
+                found = list(_fetched(cursor)) if verb != "write to" else []
+                adapter.connections.commit()
+            except BaseException:
+                with suppress(Exception):  # what went wrong first is what is told
+                    adapter.connections.rollback_if_open()
+                raise
+            return names, found
+
+    @contextmanager
+    def _told(self, verb: str) -> Iterator[None]:
+        """Turn whatever dbt or an engine's driver raises into one line; they share no base but Exception."""
+        try:
+            yield
+        except LoaderError:
+            raise
+        except NotImplementedError as error:
+            raise ConfigurationError(
+                f"The adapter dbt-{self.target.type} hands out no cursor, which the loader reads through: copy the"
+                " views to DuckDB or PostgreSQL."
+            ) from error
+        except Exception as error:
+            raise ConfigurationError(
+                f"The loader could not {verb} schema {self.target.schema!r} of target {self.target.name!r}"
+                f" ({self.target.type}): {said(error, self.target)}. If its views are not there, {NOT_BUILT}."
+            ) from error
+
+
+@contextmanager
+def open_to_read(target: Target, lock_timeout: float, say: Callable[[str], None]) -> Iterator[DbtWarehouse]:  # noqa: ARG001
+    """See `warehouse.open_warehouse`."""
+    require_adapter(target)
+    warehouse = DbtWarehouse(target)
+    try:
+        yield warehouse
+    finally:
+        warehouse.close()
+
+
+@contextmanager
+def open_to_push(
+    target: Target,
+    stream: Stream,
+    lock_timeout: float,
+    wait: float,
+    say: Callable[[str], None],
+) -> Iterator[DbtWarehouse]:
+    """See `warehouse.open_for_push`. The lock is one of this host and user: no lock is common to all engines."""
+    require_adapter(target)
+    with (
+        host_lock(f"{target.type} {target.name} {target.schema} {stream}", str(stream), wait, say),
+        open_to_read(target, lock_timeout, say) as warehouse,
+    ):
+        yield warehouse
+
+
+def _minutes(span: timedelta) -> str:
+    """A span in whole minutes."""
+    return f"{abs(span) // timedelta(minutes=1)} minutes"
+
+
+def _fetched(cursor: Any) -> Iterator[tuple[Any, ...]]:
+    """All rows of a cursor, in batches where it has them; dbt-spark's has not."""
+    if not hasattr(cursor, "fetchmany"):
+        yield from map(tuple, cursor.fetchall() or ())
+        return
+    while batch := cursor.fetchmany(BATCH_ROWS):
+        yield from map(tuple, batch)

@@ -1,0 +1,141 @@
+"""The manifests, judged by Kubernetes' own schemas and security standard; the alerts, by promtool and their own tests."""
+
+from __future__ import annotations
+
+import copy
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.support import deployment
+from tests.support.deployment import KUBERNETES, PODS, PROMETHEUS, run, the, tool
+
+# What `loader serve` exports; the alerts may use nothing else.
+METRICS = {
+    "litellm_cbf_sent_cost_usd_total", "litellm_cbf_sent_lines_total", "litellm_cbf_sent_bytes_total",
+    "litellm_cbf_pending_hours", "litellm_cbf_oldest_pending_age_seconds", "litellm_cbf_last_success_timestamp_seconds",
+    "litellm_cbf_last_run_timestamp_seconds", "litellm_cbf_runs_total", "litellm_cbf_anycost_requests_total",
+    "litellm_cbf_month_bytes", "litellm_cbf_month_rows", "litellm_cbf_month_limit_bytes",
+    "litellm_cbf_month_limit_rows", "litellm_cbf_models_built_timestamp_seconds",
+    "litellm_cbf_started_timestamp_seconds",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("version", ["1.27.0", "1.37.0"])
+def test_kubernetes_knows_every_field_of_the_manifests(version: str) -> None:
+    import kubernetes_validate
+
+    for path, manifest in deployment.manifests().items():
+        if manifest["kind"] != "Kustomization":
+            kubernetes_validate.validate(manifest, version, strict=True)
+            assert manifest["metadata"]["name"] == "litellm-cbf", path
+            with pytest.raises(kubernetes_validate.ValidationError):
+                kubernetes_validate.validate(manifest | {"spce": {}}, version, strict=True)
+
+
+def test_every_manifest_is_applied_by_a_kustomization() -> None:
+    named: set[Path] = set()
+    for path, manifest in deployment.manifests().items():
+        if manifest["kind"] == "Kustomization":
+            named |= {(KUBERNETES / path).parent.joinpath(each).resolve() for each in manifest["resources"]}
+    assert {each for each in named if each.is_file()} == {
+        path for path in KUBERNETES.rglob("*.yaml") if path.name != "kustomization.yaml"
+    }
+    assert {each.name for each in named if each.is_dir()} == {"base"}
+
+
+def test_there_are_two_ways_to_run_it() -> None:
+    assert sorted(PODS) == ["cronjob/cronjob.yaml", "serve/deployment.yaml"]
+
+
+@pytest.mark.parametrize("path", PODS)
+def test_a_pod_keeps_to_the_restricted_standard(path: str) -> None:
+    assert deployment.restricted_faults(PODS[path]) == set()
+    assert PODS[path]["automountServiceAccountToken"] is False
+    changes: dict[str, Callable[[Any, Any], Any]] = {
+        "runAsNonRoot": lambda pod, _: pod["securityContext"].pop("runAsNonRoot"),
+        "seccompProfile": lambda pod, _: pod["securityContext"].pop("seccompProfile"),
+        "allowPrivilegeEscalation": lambda _, own: own.pop("allowPrivilegeEscalation"),
+        "readOnlyRootFilesystem": lambda _, own: own.pop("readOnlyRootFilesystem"),
+        "capabilities": lambda _, own: own.pop("capabilities"),
+        "privileged": lambda _, own: own.update(privileged=True),
+        "hostNetwork": lambda pod, _: pod.update(hostNetwork=True),
+        "volume hostPath": lambda pod, _: pod["volumes"].append({"name": "x", "hostPath": {"path": "/"}}),
+    }
+    for fault, change in changes.items():
+        pod = copy.deepcopy(PODS[path])
+        change(pod, pod["containers"][0]["securityContext"])
+        assert deployment.restricted_faults(pod) == {fault}
+
+
+@pytest.mark.parametrize("path", PODS)
+def test_a_pod_fits_the_image(path: str) -> None:
+    pod = PODS[path]
+    (container,) = pod["containers"]
+    assert f"{pod['securityContext']['runAsUser']}:{pod['securityContext']['runAsGroup']}" == the("USER").rest
+    assert pod["terminationGracePeriodSeconds"] >= 150
+    # A read-only root: all that is written lies in a volume.
+    mounts = {each["mountPath"]: each["name"] for each in container["volumeMounts"]}
+    assert set(mounts.values()) == {each["name"] for each in pod["volumes"]}
+    for name in ("HOME", "DBT_TARGET_PATH", "DBT_LOG_PATH"):
+        assert deployment.image_environment()[name].startswith("/tmp"), name  # noqa: S108
+    assert "/tmp" in mounts  # noqa: S108
+    # Each …_FILE is one that the secret's volume holds.
+    settings = deployment.manifests()["base/configmap.yaml"]["data"]
+    settings |= {each["name"]: each["value"] for each in container["env"] if "value" in each}
+    (secret,) = (each["secret"] for each in pod["volumes"] if "secret" in each)
+    files = {f"{place}/{item['path']}" for place in mounts if mounts[place] == "secrets" for item in secret["items"]}
+    assert {value for name, value in settings.items() if name.endswith("_FILE")} == files
+
+
+def test_probes_and_service_find_the_port() -> None:
+    (container,) = PODS["serve/deployment.yaml"]["containers"]
+    assert container["ports"] == [{"name": "http", "containerPort": 4100}]
+    probes = {name: container[name]["httpGet"] for name in container if name.endswith("Probe")}
+    assert probes == {
+        "startupProbe": {"path": "/health", "port": "http"},
+        "livenessProbe": {"path": "/health", "port": "http"},
+        "readinessProbe": {"path": "/ready", "port": "http"},
+    }
+    manifests = deployment.manifests()
+    labels = manifests["serve/deployment.yaml"]["spec"]["template"]["metadata"]["labels"]
+    assert manifests["serve/service.yaml"]["spec"]["selector"].items() <= labels.items()
+    assert manifests["base/networkpolicy.yaml"]["spec"]["podSelector"]["matchLabels"].items() <= labels.items()
+
+
+def test_the_alerts_are_right_by_their_own_tests() -> None:
+    promtool = tool("promtool")
+    for command in (
+        ("check", "rules", "alerts.yml"),
+        ("check", "config", "--syntax-only", "prometheus.example.yml"),
+        ("test", "rules", "alerts.test.yml", "alerts_month.test.yml"),
+    ):
+        found = run(promtool, *command, cwd=PROMETHEUS)
+        assert found.returncode == 0, found.stdout + found.stderr
+
+
+def test_every_alert_is_seen_to_fire_and_to_be_silent() -> None:
+    rules = yaml.safe_load((PROMETHEUS / "alerts.yml").read_text("utf-8"))["groups"][0]["rules"]
+    alerts = {rule["alert"] for rule in rules if "alert" in rule}
+    seen: dict[bool, set[str]] = {True: set(), False: set()}
+    for path in PROMETHEUS.glob("*.test.yml"):
+        for test in yaml.safe_load(path.read_text("utf-8"))["tests"]:
+            for each in test.get("alert_rule_test", []):
+                seen[bool(each["exp_alerts"])].add(each["alertname"])
+    assert seen == {True: alerts, False: alerts}
+    assert len(alerts) == 9
+
+
+def test_the_alerts_use_metrics_that_there_are() -> None:
+    text = (PROMETHEUS / "alerts.yml").read_text("utf-8")
+    used = set(re.findall(r"\blitellm_cbf_[a-z_]+\b(?!:)", text))
+    assert used
+    assert used <= METRICS
+    config = yaml.safe_load((PROMETHEUS / "prometheus.example.yml").read_text("utf-8"))
+    assert [f'job="{job["job_name"]}"' for job in config["scrape_configs"]] == sorted(
+        set(re.findall(r'job="[^"]+"', text))
+    )

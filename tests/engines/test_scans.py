@@ -1,0 +1,130 @@
+"""An hourly run and a select of one hour look at their own hours, however long the history: what the engines read."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+from typing import Any
+
+import duckdb
+
+from tests.support.litellm.database import Database
+from tests.support.litellm.requests import spend_log
+from tests.support.project import Project
+from tests.support.warehouse import Template, Usage
+
+# More rows than a page or a row group holds, so that reading all of them cannot be the better plan.
+DAYS, A_DAY = 60, 4_000
+NOW = datetime(2026, 11, 20, tzinfo=timezone.utc)
+HISTORY = f"""
+    insert into "LiteLLM_SpendLogs" (
+        request_id, call_type, api_key, spend, total_tokens, prompt_tokens, completion_tokens, "startTime", "endTime",
+        model, custom_llm_provider, "user", team_id, metadata, request_tags, status
+    )
+    select
+        'r' || n, 'acompletion', 'key-' || n % 7, 0.01, 3, 1, 2, at, at,
+        'gpt-4o', 'openai', 'user-' || n % 50, 'team-' || n % 5, '{{}}', '[]', 'success'
+    from (
+        select n, timestamp '{NOW:%Y-%m-%d}' - n * interval '1 day' / {A_DAY} as at
+        from generate_series(1, {DAYS * A_DAY}) as n
+    ) as moments
+"""
+ONE_HOUR = f"""
+    select * from cbf.cbf_lines
+    where
+        "time/usage_start" >= timestamp '{NOW - timedelta(hours=1):%Y-%m-%d %H:%M}'
+        and "time/usage_start" < timestamp '{NOW:%Y-%m-%d %H:%M}'
+"""
+
+
+def counted(database: Database, table: str) -> dict[str, int]:
+    """How many rows of a table PostgreSQL has read in scans of the whole, inserted and deleted so far.
+
+    A session tells its counts at its end at the latest, so that of the command before is waited for.
+    """
+    others = "select 1 from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()"
+    while database.run(f"{others} and backend_type = 'client backend'"):
+        time.sleep(0.05)
+    names = ("seq_tup_read", "n_tup_ins", "n_tup_del")
+    statement = f"select {', '.join(names)} from pg_stat_user_tables where relname = %s"
+    return dict(zip(names, database.run(statement, (table,))[0], strict=True))
+
+
+def test_postgres_reads_the_hours_of_a_run_and_no_others(
+    tmp_path: Path, litellm_database: Callable[[], Database]
+) -> None:
+    database = litellm_database()
+    project = Project(tmp_path, database)
+    database.run(HISTORY)
+    project.build()
+    project.build()  # the first run remembers nothing of the source
+    database.run("analyze")
+    tables = ("LiteLLM_SpendLogs", "int_usage__hourly")
+    [(kept,)] = project.rows("select count(*) from cbf.int_usage__hourly")
+    uncounted = counted(database, "LiteLLM_SpendLogs")["seq_tup_read"]
+    database.run('select count(*) from "LiteLLM_SpendLogs" where spend > 5')
+    before = {table: counted(database, table) for table in tables}
+    assert before["LiteLLM_SpendLogs"]["seq_tup_read"] >= uncounted + DAYS * A_DAY  # so a scan of all would show
+
+    database.insert_spend_logs([spend_log("late", NOW - timedelta(minutes=5), spend=1.0)])
+    project.build()
+    assert project.loader("dry-run", "--start", f"{NOW - timedelta(hours=1):%Y-%m-%dT%H:%MZ}").code == 0
+    found = project.rows(ONE_HOUR)
+    after = {table: counted(database, table) for table in tables}
+    of_the_hour = A_DAY // 24 + 2
+    assert kept > 100 * of_the_hour
+    assert 1 < len(found) <= of_the_hour
+    for table in tables:
+        assert after[table]["seq_tup_read"] == before[table]["seq_tup_read"], table
+    for name in ("n_tup_ins", "n_tup_del"):
+        assert 0 < after["int_usage__hourly"][name] - before["int_usage__hourly"][name] <= of_the_hour
+
+    plan = explained(project, ONE_HOUR)
+    assert "Index Cond" in plan
+    assert "Seq Scan on int_usage__hourly" not in plan
+    assert "LiteLLM_SpendLogs" not in plan
+    # With nothing to choose by, all of it is read: so the plan above says something.
+    assert "Seq Scan on int_usage__hourly" in explained(project, "select * from cbf.cbf_lines")
+
+
+def explained(project: Project, statement: str) -> str:
+    """PostgreSQL's plan."""
+    return "\n".join(line for (line,) in project.rows(f"explain {statement}"))
+
+
+def scanned(node: dict[str, Any]) -> int:
+    """How many rows of int_usage__hourly DuckDB has looked at, by a part of its profile."""
+    own = str(node.get("extra_info", {}).get("Table", "")).endswith(".int_usage__hourly")
+    return (int(node["rows_scanned"]) if own else 0) + sum(scanned(child) for child in node.get("children", []))
+
+
+def test_duckdb_finds_an_hour_by_its_row_groups(tmp_path: Path, template_of: Callable[[str], Template]) -> None:
+    warehouse = template_of("duckdb").copy(tmp_path)
+    warehouse.put({0: [Usage("a", "1.00")]})
+    hours, an_hour = 1_500, 500
+    begin = NOW - timedelta(hours=hours)
+    warehouse.project.write(f"""
+        insert into cbf.int_usage__hourly
+        select hourly.* replace (
+            timestamp '{begin:%Y-%m-%d %H:%M}' + n // {an_hour} * interval '1 hour' as usage_hour,
+            'team-' || n % {an_hour} as team_id
+        )
+        from cbf.int_usage__hourly as hourly, generate_series(0, {hours * an_hour - 1}) as numbers (n)
+    """)
+    with duckdb.connect(str(warehouse.project.duckdb_file), read_only=True) as connection:
+        connection.execute("set enable_profiling = 'no_output'")
+
+        def look(statement: str) -> tuple[int, int]:
+            count = len(connection.execute(statement).fetchall())
+            profile = json.loads(connection.get_profiling_information())
+            return count, sum(scanned(node) for node in profile["operator"])
+
+        everything = hours * an_hour + 1
+        assert look("select * from cbf.cbf_lines") == (everything, everything)
+        count, looked_at = look(ONE_HOUR)
+    assert count == an_hour
+    # Whole row groups of 122,880 rows: that of the hour, or the two that it lies in.
+    assert 0 < looked_at <= 2 * 122_880

@@ -1,0 +1,77 @@
+"""Everything has a description, and every var is read."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.support.project import ROOT, Project
+
+Node = dict[str, Any]
+
+
+@pytest.fixture(scope="module")
+def manifest(tmp_path_factory: pytest.TempPathFactory) -> Node:
+    """What dbt makes of the project, parsed without a warning."""
+    project = Project(tmp_path_factory.mktemp("parse"))
+    outcome = project.dbt("--warn-error", "parse")
+    assert outcome.code == 0, outcome.out
+    content: Node = json.loads((project.folder / "target" / "manifest.json").read_text(encoding="utf-8"))
+    return content
+
+
+def ours(nodes: Node, *kinds: str) -> list[Node]:
+    """Our own nodes of these kinds."""
+    return [n for n in nodes.values() if n["package_name"] == "litellm_cbf" and n["resource_type"] in kinds]
+
+
+def test_models_seeds_sources_and_tests_are_described(manifest: Node) -> None:
+    nodes = ours(manifest["nodes"], "model", "seed") + ours(manifest["sources"], "source")
+    nodes += [n for n in ours(manifest["nodes"], "test") if "test_metadata" not in n or not n["test_metadata"]]
+    assert len(nodes) > 20
+    assert [n["name"] for n in nodes if not n["description"].strip()] == []
+    columns = [f"{n['name']}.{c['name']}" for n in nodes for c in n["columns"].values() if not c["description"].strip()]
+    assert columns == []
+
+
+def test_every_column_that_a_model_has_is_described(tmp_path: Path, manifest: Node) -> None:
+    project = Project(tmp_path)
+    project.build()
+    for node in ours(manifest["nodes"], "model", "seed"):
+        found = project.rows(
+            f"select column_name from information_schema.columns where table_schema = 'cbf' and table_name = '{node['name']}'"
+        )
+        assert {name for (name,) in found} == set(node["columns"]), node["name"]
+
+
+def test_macros_and_their_arguments_are_described(manifest: Node) -> None:
+    macros = ours(manifest["macros"], "macro")
+    assert len(macros) > 40
+    assert [m["name"] for m in macros if not m["description"].strip()] == []
+    for macro in macros:
+        (signature,) = re.findall(
+            rf"(?:macro|test)\s+{macro['name'].removeprefix('test_')}\(([^)]*)\)", macro["macro_sql"]
+        )
+        expected = [argument.split("=")[0].strip() for argument in signature.split(",") if argument.strip()]
+        assert [a["name"] for a in macro["arguments"]] == expected, macro["name"]
+
+
+def test_every_var_has_a_comment_and_is_read() -> None:
+    text = (ROOT / "dbt_project.yml").read_text(encoding="utf-8")
+    names = list(yaml.safe_load(text)["vars"])
+    sources = "\n".join(
+        p.read_text(encoding="utf-8")
+        for folder in ("models", "macros", "tests/dbt")
+        for p in (ROOT / folder).rglob("*.*")
+    )
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    for name in names:
+        block = text[: text.index(f"\n  {name}:")].rsplit("\n\n", 1)[-1]
+        assert "#" in block, name
+        assert f"var('{name}')" in sources or f"('{name}'," in sources, name
+        assert f"`{name}`" in readme, name

@@ -1,0 +1,77 @@
+"""Lines, deliveries and a client for tests of the delivery; no network, no clock."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta, timezone
+
+from loader.cloudzero.bodies import Drop
+from loader.cloudzero.client import Receipt
+from loader.delivery.retry import Patience
+from loader.hours import iso
+from loader.lines import COST_COLUMN, HOUR_COLUMN, Line
+
+HOUR = datetime(2024, 1, 31, 22, tzinfo=timezone.utc)
+
+
+def line(hours: int = 0, cost: str = "0.5", resource: str = "czrn:a", start: datetime = HOUR) -> Line:
+    """A line so many hours after `start`."""
+    moment = start + timedelta(hours=hours)
+    return Line(moment, {HOUR_COLUMN: iso(moment), COST_COLUMN: cost, "usage/amount": "1", "resource/id": resource})
+
+
+@dataclass
+class FakeClient:
+    """Answers from a list, then with success; remembers what it was sent."""
+
+    answers: list[Exception | int | None] = field(default_factory=list)
+    bad: bytes = b"\0"  # validation finds fault with a body that holds this
+    validation: Exception | None = None
+    sent: list[tuple[Drop, str]] = field(default_factory=list)
+
+    def post(self, drop: Drop, key: str) -> Receipt:
+        """The next answer: an error to raise, a row count, or None for the right one."""
+        self.sent.append((drop, key))
+        answer = self.answers.pop(0) if self.answers else None
+        if isinstance(answer, Exception):
+            raise answer
+        return Receipt("drop", drop.row_count if answer is None else answer)
+
+    def validate(self, body: bytes) -> list[str]:
+        """What is wrong with a body."""
+        if self.validation:
+            raise self.validation
+        return ["it is odd"] if self.bad in body else []
+
+    @property
+    def operations(self) -> list[str]:
+        """Operations in the order they were sent."""
+        return [drop.operation for drop, _ in self.sent]
+
+    @property
+    def keys(self) -> list[str]:
+        """Idempotency keys in the order they were sent."""
+        return [key for _, key in self.sent]
+
+
+@dataclass
+class FakeTime:
+    """A clock that only sleeping moves."""
+
+    now: float = 0.0
+    slept: list[float] = field(default_factory=list)
+
+    def sleep(self, seconds: float) -> None:
+        """Move on."""
+        self.slept.append(seconds)
+        self.now += seconds
+
+    def patience(self, give_up_after: timedelta = timedelta(minutes=15)) -> Patience:
+        """A patience on this clock, without jitter."""
+        return Patience(give_up_after, clock=lambda: self.now, sleep=self.sleep, jitter=lambda: 1.0)
+
+
+def costs(lines: Iterable[Line]) -> list[str]:
+    """The costs of lines."""
+    return [each.values[COST_COLUMN] for each in lines]

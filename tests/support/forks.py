@@ -1,0 +1,75 @@
+"""Processes of dbt and the loader, forked from one that has imported them: imports are half of the time of a dbt command.
+
+Each is a process of its own with its own environment, as a user's is; only what Python imports is already there.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from multiprocessing.context import ForkServerProcess
+from pathlib import Path
+
+from tests.support import parsing
+
+CONTEXT = multiprocessing.get_context("forkserver")
+CONTEXT.set_forkserver_preload(
+    [
+        "dbt.cli.main", "dbt.adapters.duckdb", "dbt.adapters.postgres", "dbt.task.build", "loader.cli.main", "loader.cloudzero.client",
+        "loader.delivery.push", "loader.audit.status", "loader.cli.output", "loader.warehouse.duckdb", "loader.warehouse.postgres", "duckdb",
+        "psycopg2", "yaml", "jinja2.sandbox",
+    ]
+)  # fmt: skip
+
+
+def become(environment: Mapping[str, str], folder: Path, out: Path, err: Path) -> None:
+    """Give this process the environment, the folder and the output of another."""
+    os.environ.clear()
+    os.environ.update(environment)
+    os.chdir(folder)
+    for path, number in ((out, 1), (err, 2)):
+        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+        os.dup2(handle, number)
+        os.close(handle)
+    # Python's own look at them was made before the fork.
+    sys.stdout = os.fdopen(1, "w", encoding="utf-8", closefd=False)
+    sys.stderr = os.fdopen(2, "w", buffering=1, encoding="utf-8", errors="backslashreplace", closefd=False)
+    sys.stdin = Path(os.devnull).open(encoding="utf-8")  # noqa: SIM115
+
+
+def run_command(
+    program: str, arguments: Sequence[str], environment: Mapping[str, str], folder: Path, out: Path, err: Path
+) -> None:
+    """What the process does: the program's own entry point."""
+    become(environment, folder, out, err)
+    sys.argv = [program, *arguments]
+    try:
+        if program == "dbt":
+            from dbt.cli.main import cli
+
+            if parsed := environment.get(parsing.CACHE):
+                parsing.share(Path(parsed))
+            cli(prog_name=program)
+        else:
+            from loader.cli.main import main
+
+            main(prog_name=program)
+    finally:
+        sys.stdout.flush()
+
+
+def finished(
+    program: str, arguments: Sequence[str], environment: Mapping[str, str], folder: Path, out: Path, err: Path
+) -> int:
+    """Run a command to its end; its exit code."""
+    process: ForkServerProcess = CONTEXT.Process(
+        target=run_command, args=(program, list(arguments), dict(environment), folder, out, err)
+    )
+    process.start()
+    process.join(600)
+    if process.exitcode is None:
+        process.kill()
+        raise AssertionError(f"{program} {' '.join(arguments)} does not end")
+    return process.exitcode

@@ -1,0 +1,121 @@
+"""The dbt target: dbt's own rules, clear mistakes, no secret shown."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from loader.config.profiles import read_target
+from loader.errors import ConfigurationError
+
+PROFILE = """
+litellm_cbf:
+  target: "{{ env_var('DBT_TARGET', 'dev') }}"
+  outputs:
+    dev: {type: duckdb, path: "{{ env_var('SPEND', 'spend.duckdb') }}", schema: cbf}
+    postgres:
+      type: postgres
+      host: "{{ env_var('PGHOST') }}"
+      port: "{{ env_var('PGPORT', '5432') | as_number }}"
+      password: "{{ env_var('PGPASSWORD') }}"
+      schema: cbf
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A folder with a profiles.yml."""
+    (tmp_path / "profiles.yml").write_text(PROFILE)
+    return tmp_path
+
+
+def test_no_profiles_file_says_where_it_was_looked_for(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match=f"No profiles.yml in {tmp_path}: run `make setup`"):
+        read_target(str(tmp_path), None, {})
+
+
+def test_an_unknown_target_lists_the_known_ones(folder: Path) -> None:
+    with pytest.raises(ConfigurationError, match=r"no target 'prod' .* it has: dev, postgres"):
+        read_target(str(folder), "prod", {})
+
+
+@pytest.mark.parametrize(("outputs", "known"), [("{}", "none"), ("{1: {type: a}, b: {type: c}}", "1, b")])
+def test_known_targets_are_listed_whatever_they_are(outputs: str, known: str, tmp_path: Path) -> None:
+    (tmp_path / "profiles.yml").write_text(f"litellm_cbf: {{outputs: {outputs}}}")
+    with pytest.raises(ConfigurationError, match=f"no target 'default' .* it has: {known}"):
+        read_target(str(tmp_path), None, {})
+
+
+def test_an_unknown_profile_is_named(folder: Path) -> None:
+    with pytest.raises(ConfigurationError, match="no profile 'other'"):
+        read_target(str(folder), None, {"DBT_PROFILE": "other"})
+
+
+def test_a_missing_variable_is_named_for_the_target_that_needs_it_only(folder: Path) -> None:
+    assert read_target(str(folder), "dev", {}).options["path"] == "spend.duckdb"
+    with pytest.raises(ConfigurationError, match="environment variable PGPASSWORD, which is not set"):
+        read_target(str(folder), "postgres", {"PGHOST": "h"})
+
+
+@pytest.mark.parametrize("text", ["litellm_cbf: [", "a: b: password-4711", "\t- password-4711", "\x00"])
+def test_broken_yaml_names_the_line_and_shows_nothing_of_it(text: str, tmp_path: Path) -> None:
+    (tmp_path / "profiles.yml").write_text(text)
+    with pytest.raises(ConfigurationError, match=r"profiles\.yml") as caught:
+        read_target(str(tmp_path), None, {})
+    assert "password-4711" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "number"),
+    [("a: 1\nb: c: password-4711", 2), ("a: 1\nb: 2\n\tpassword: 4711", 3), ("password: 'pass-4711\n\n", 3)],
+)
+def test_broken_yaml_names_the_line(text: str, number: int, tmp_path: Path) -> None:
+    (tmp_path / "profiles.yml").write_text(text)
+    with pytest.raises(ConfigurationError) as caught:
+        read_target(str(tmp_path), None, {})
+    assert str(caught.value) == f"{tmp_path / 'profiles.yml'}, line {number} is not valid YAML."
+
+
+def test_a_file_that_is_no_text_is_said_so(tmp_path: Path) -> None:
+    (tmp_path / "profiles.yml").write_bytes(b"a: \xff\xfe")
+    with pytest.raises(ConfigurationError, match=r"profiles\.yml cannot be read: UnicodeDecodeError"):
+        read_target(str(tmp_path), None, {})
+
+
+@pytest.mark.parametrize(
+    "template", ["{{ nope( }}", "{{ nope.name }}", "{{ env_var() }}", "{{ 'x' | nope }}", "{{ 1/0 }}"]
+)
+def test_a_broken_template_is_a_mistake_of_the_profile(template: str, tmp_path: Path) -> None:
+    (tmp_path / "profiles.yml").write_text(
+        f'litellm_cbf: {{outputs: {{default: {{type: duckdb, schema: "{template}"}}}}}}'
+    )
+    with pytest.raises(ConfigurationError, match="template that cannot be rendered"):
+        read_target(str(tmp_path), None, {})
+
+
+def test_a_target_needs_type_and_schema(tmp_path: Path) -> None:
+    (tmp_path / "profiles.yml").write_text("litellm_cbf: {outputs: {default: {type: duckdb}}}")
+    with pytest.raises(ConfigurationError, match="needs a type and a schema"):
+        read_target(str(tmp_path), None, {})
+
+
+def test_flags_come_before_the_environment_and_that_before_the_profile(
+    folder: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    other = tmp_path_factory.mktemp("other")
+    (other / "profiles.yml").write_text(PROFILE.replace("spend.duckdb", "other.duckdb"))
+    environment = {"PGHOST": "h", "PGPASSWORD": "p", "DBT_TARGET": "postgres", "DBT_PROFILES_DIR": str(other)}
+    assert read_target(None, None, environment).name == "postgres"
+    assert read_target(None, "dev", environment).options["path"] == "other.duckdb"
+    assert read_target(str(folder), "dev", environment).options["path"] == "spend.duckdb"
+    assert read_target(None, "dev", {}, project_dir=folder).options["path"] == "spend.duckdb"
+
+
+def test_a_password_reaches_the_driver_and_no_repr(folder: Path) -> None:
+    target = read_target(
+        str(folder), "postgres", {"PGHOST": "h", "PGPASSWORD": "it's {{ secret }} %s", "PGPORT": "5433"}
+    )
+    assert target.options["password"] == "it's {{ secret }} %s"  # noqa: S105
+    assert target.options["port"] == "5433"
+    assert "secret" not in repr(target)

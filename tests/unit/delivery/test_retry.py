@@ -1,0 +1,345 @@
+"""The delivery: what happens after each answer."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from loader.cloudzero.bodies import Delivery, Drop, deliveries
+from loader.cloudzero.client import Receipt
+from loader.delivery.retry import MAX_MISCOUNTS, MAX_WAIT, Journal, Patience, Sent, deliver
+from loader.errors import GuardError, LoaderError, RejectedError, RetryableError, StoppedError, UnknownOutcomeError
+from loader.stopping import StopSignal
+from tests.support.builders import FakeClient, FakeTime, line
+
+NO_ANSWER = UnknownOutcomeError("No answer.")
+BUSY = RetryableError("CloudZero answered 429.", retry_after=30.0, did_nothing=True)
+BROKEN = RetryableError("CloudZero answered 500.")
+REFUSED = RejectedError("CloudZero answered 403.")
+
+
+def one(operation: str = "replace_hourly") -> list[Delivery]:
+    """One body."""
+    return list(deliveries([line()], operation))
+
+
+def split() -> list[Delivery]:
+    """One hour in three bodies."""
+    found = list(deliveries([line(resource=f"czrn:{n:04}") for n in range(9)], "replace_hourly", max_bytes=500))
+    assert [len(d.drops) for d in found] == [3]
+    return found
+
+
+def send(
+    client: FakeClient, what: list[Delivery], time: FakeTime | None = None, give_up: float = 900
+) -> tuple[Sent, list[str]]:
+    """Deliver; what was sent and said."""
+    said: list[str] = []
+    return deliver(what, client, (time or FakeTime()).patience(timedelta(seconds=give_up)), said.append), said
+
+
+@pytest.mark.parametrize("error", [NO_ANSWER, BUSY, BROKEN, RejectedError("CloudZero answered 400: row 0.")])
+def test_giving_up_names_the_hour_and_what_went_before(error: LoaderError) -> None:
+    client = FakeClient([None, *[error] * 50])
+    with pytest.raises(type(error)) as caught:
+        send(
+            client,
+            [*one(), *list(deliveries([line(2)], "replace_hourly")), *list(deliveries([line(3)], "replace_hourly"))],
+        )
+    assert str(error) in str(caught.value)
+    assert "Stopped at the hour 2024-02-01T00:00:00Z." in str(caught.value)
+    assert "Sent before it: 1 hours, 1 lines." in str(caught.value)
+    assert all(drop.hours[0] != line(3).hour for drop, _ in client.sent)
+
+
+def test_a_refusal_is_final() -> None:
+    client = FakeClient([RejectedError("no")])
+    with pytest.raises(RejectedError, match="Nothing of that was stored"):
+        send(client, one())
+    assert len(client.sent) == 1
+
+
+@pytest.mark.parametrize("doubt", [NO_ANSWER, BROKEN])
+def test_a_refusal_after_a_doubt_does_not_claim_that_nothing_was_stored(doubt: UnknownOutcomeError) -> None:
+    client = FakeClient([doubt, RejectedError("CloudZero answered 403.")])
+    with pytest.raises(UnknownOutcomeError, match=r"403\. An earlier try of it may have been stored") as caught:
+        send(client, one())
+    assert "Nothing of that was stored" not in str(caught.value)
+    assert len(client.sent) == 2
+
+
+def test_a_refusal_after_429_is_still_a_refusal() -> None:
+    with pytest.raises(RejectedError, match="Nothing of that was stored"):
+        send(FakeClient([BUSY, RejectedError("no")]), one())
+
+
+def test_a_refusal_within_a_split_hour_says_that_it_may_be_stored_in_part() -> None:
+    client = FakeClient([None, RejectedError("no")])
+    with pytest.raises(RejectedError, match="may be stored in part; the same command, run again, replaces it"):
+        send(client, split())
+    assert client.operations == ["replace_hourly", "sum"]
+
+
+class Told(Journal):
+    """Remembers what it was told."""
+
+    def __init__(self, stop_at: int | None = None) -> None:
+        self.events: list[tuple[str, int]] = []
+        self.stop_at = stop_at
+
+    def begins(self, delivery: Delivery) -> None:
+        if self.stop_at is not None and len(self.events) >= self.stop_at:
+            raise GuardError("The month is full.")
+        self.events.append(("begins", delivery.hours[0].hour))
+
+    def accepted(self, delivery: Delivery, drop_id: str) -> None:
+        self.events.append((f"accepted {drop_id}", delivery.hours[0].hour))
+
+    def failed(self, delivery: Delivery, outcome: str, detail: str) -> None:
+        assert detail
+        self.events.append((outcome, delivery.hours[0].hour))
+
+
+def told(
+    answers: list[Exception | int | None], what: list[Delivery] | None = None, stop_at: int | None = None
+) -> list[str]:
+    """What the journal is told of a delivery."""
+    journal = Told(stop_at)
+    try:
+        deliver(what or one(), FakeClient(answers), FakeTime().patience(), lambda _: None, journal)
+    except LoaderError as error:
+        journal.events.append((type(error).__name__, 0))
+    return [event for event, _ in journal.events]
+
+
+def test_each_try_is_told_before_and_after() -> None:
+    assert told([]) == ["begins", "accepted drop"]
+    assert told([NO_ANSWER]) == ["begins", "unknown", "begins", "accepted drop"]
+    assert told([BUSY]) == ["begins", "without_effect", "begins", "accepted drop"]
+    assert told([BROKEN, BUSY]) == ["begins", "unknown", "begins", "unknown", "begins", "accepted drop"]
+    assert told([REFUSED]) == ["begins", "refused", "RejectedError"]
+    assert told([NO_ANSWER, REFUSED]) == ["begins", "unknown", "begins", "unknown", "UnknownOutcomeError"]
+    assert told([0, 1]) == ["begins", "unknown", "begins", "accepted drop"]
+    # What of a split hour is there already is there in part.
+    assert told([None, BUSY], split())[:2] == ["begins", "unknown"]
+    assert told([None, REFUSED], split()) == ["begins", "unknown", "RejectedError"]
+
+
+def test_what_the_journal_forbids_is_not_sent() -> None:
+    client = FakeClient([])
+    with pytest.raises(GuardError, match=r"The month is full\. Sent before it: 1 hours, 1 lines\."):
+        deliver(
+            [*one(), *list(deliveries([line(5)], "replace_hourly"))],
+            client, FakeTime().patience(), lambda _: None, Told(stop_at=2),
+        )  # fmt: skip
+    assert len(client.sent) == 1
+
+
+def test_a_stop_ends_after_the_body_in_flight_and_says_what_is_left() -> None:
+    stop = StopSignal()
+
+    class Stopping(FakeClient):
+        def post(self, drop: Drop, key: str) -> Receipt:
+            stop.set()
+            return super().post(drop, key)
+
+    client = Stopping()
+    what = [deliveries([line(n)], "replace_hourly") for n in range(3)]
+    hours = [line(n).hour for n in range(3)]
+    with pytest.raises(StoppedError, match=r"SIGTERM\. Sent: 1 hours, 1 lines\. Left: 2 hours from 2024-01-31T23"):
+        deliver(
+            [each for some in what for each in some],
+            client, FakeTime().patience(), lambda _: None, stop=stop, planned=hours,
+        )  # fmt: skip
+    assert len(client.sent) == 1
+
+
+@pytest.mark.parametrize(("error", "state"), [(NO_ANSWER, "may be stored"), (BUSY, "was not stored")])
+def test_a_stop_between_two_tries_says_what_is_known(error: LoaderError, state: str) -> None:
+    stop = StopSignal()
+    client = FakeClient([error, error])
+    patience = replace(FakeTime().patience(), sleep=lambda _: stop.set())
+    with pytest.raises(StoppedError, match=state):
+        deliver(one(), client, patience, lambda _: None, stop=stop)
+    assert len(client.sent) == 1
+
+
+def test_a_second_signal_leaves_the_body_in_flight_as_unknown() -> None:
+    journal, stop = Told(), StopSignal()
+
+    class Interrupted(FakeClient):
+        def post(self, drop: Drop, key: str) -> Receipt:
+            super().post(drop, key)
+            raise KeyboardInterrupt
+
+    with pytest.raises(StoppedError, match="under way and may be stored"):
+        deliver(one(), Interrupted(), FakeTime().patience(), lambda _: None, journal, stop)
+    assert [event for event, _ in journal.events] == ["begins", "unknown"]
+
+
+def test_after_a_cut_connection_nothing_is_sent_until_the_request_can_no_longer_be_under_way() -> None:
+    time = FakeTime()
+    cut = UnknownOutcomeError("No answer: the connection was cut.", under_way=True)
+    send(FakeClient([cut, NO_ANSWER, cut]), one(), time)
+    assert time.slept == [60.0, 2.0, 60.0]
+
+
+def test_a_request_that_never_left_is_no_doubt() -> None:
+    unreachable = UnknownOutcomeError("Nobody listens.", did_nothing=True)
+    assert told([unreachable]) == ["begins", "without_effect", "begins", "accepted drop"]
+    with pytest.raises(RejectedError, match="Nothing of that was stored"):
+        send(FakeClient([unreachable, REFUSED]), one())
+
+
+def test_a_400_names_the_first_bad_row_even_where_cloudzero_does_not() -> None:
+    rows = [line(resource=f"czrn:{n}") for n in range(5)]
+    rows[3].values["resource/id"] = "czrn:odd"
+    (delivery,) = deliveries(rows, "replace_hourly")
+    client = FakeClient([RejectedError("CloudZero answered 400: bad request.")], bad=b"czrn:odd")
+    with pytest.raises(
+        RejectedError, match=r"first bad row is number 4 of 5, of 2024-01-31T22:00:00Z, czrn:odd: it is odd"
+    ):
+        send(client, [delivery])
+    rows[1].values["cost/cost"] = "1e-7"
+    (delivery,) = deliveries(rows, "replace_hourly")
+    with pytest.raises(RejectedError, match="number 2 of 5, of 2024-01-31T22:00:00Z, czrn:1: cost/cost"):
+        send(FakeClient([RejectedError("CloudZero answered 400: bad request.")]), [delivery])
+
+
+@pytest.mark.parametrize("problem", [RejectedError("CloudZero answered 403."), NO_ANSWER, None])
+def test_a_400_without_a_row_to_blame_names_none(problem: LoaderError | None) -> None:
+    client = FakeClient([RejectedError("CloudZero answered 400: the month is full.")], validation=problem)
+    with pytest.raises(RejectedError) as caught:
+        send(client, one())
+    assert "first bad row" not in str(caught.value)
+    assert "the month is full" in str(caught.value)
+
+
+def test_no_answer_repeats_the_key() -> None:
+    client = FakeClient([NO_ANSWER, NO_ANSWER])
+    sent, said = send(client, one())
+    assert (sent.hours, sent.lines, sent.drops) == (1, 1, 1)
+    assert len(client.keys) == 3
+    assert len(set(client.keys)) == 1
+    assert len(said) == 2
+
+
+@pytest.mark.parametrize("error", [BUSY, BROKEN])
+def test_an_error_answer_takes_a_new_key(error: RetryableError) -> None:
+    client = FakeClient([error, error])
+    send(client, one())
+    assert len(set(client.keys)) == 3
+
+
+def test_retry_after_is_honoured_and_waits_grow() -> None:
+    time = FakeTime()
+    send(FakeClient([BUSY, BROKEN, BROKEN, BROKEN]), one(), time)
+    assert time.slept == [30.0, 2.0, 4.0, 8.0]
+
+
+def test_a_retry_after_beyond_the_budget_ends_it_at_once() -> None:
+    time = FakeTime()
+    with pytest.raises(RetryableError):
+        send(FakeClient([BUSY]), one(), time, give_up=10)
+    assert time.slept == []
+
+
+def test_the_budget_counts_from_the_first_failure_of_each_delivery() -> None:
+    time = FakeTime()
+
+    class Slow(FakeClient):
+        def post(self, drop: Drop, key: str) -> Receipt:
+            time.now += 600  # three bodies take longer than the budget of 15 minutes
+            return super().post(drop, key)
+
+    client = Slow([None, None, BUSY, None, BUSY])
+    what = [each for n in range(4) for each in deliveries([line(n)], "replace_hourly")]
+    sent, said = send(client, what, time)
+    assert (sent.hours, len(said)) == (4, 2)
+    assert time.slept == [30.0, 30.0]
+
+
+def test_the_budget_of_one_delivery_ends() -> None:
+    time = FakeTime()
+    with pytest.raises(RetryableError):
+        send(FakeClient([BUSY] * 50), one(), time, give_up=100)
+    assert time.slept == [30.0] * 3
+
+
+def test_asking_again_ends_with_a_signal() -> None:
+    stop, asked = StopSignal(), list[float]()
+
+    def ask() -> None:
+        asked.append(0)
+        stop.set()
+        raise NO_ANSWER
+
+    with pytest.raises(StoppedError, match="Stopped by SIGTERM: nothing was changed"):
+        Patience(timedelta(seconds=2)).until(stop).insist(ask, lambda _: None)
+    assert len(asked) == 1
+
+
+def test_a_wrong_row_count_is_a_doubt_and_then_an_error() -> None:
+    client = FakeClient([0])
+    send(client, one())
+    assert len(set(client.keys)) == 2
+    stubborn = FakeClient([0] * 50)
+    with pytest.raises(UnknownOutcomeError, match="0 rows of a body of 1"):
+        send(stubborn, one())
+    assert len(stubborn.sent) == MAX_MISCOUNTS
+
+
+@pytest.mark.parametrize("error", [NO_ANSWER, BUSY, BROKEN, 99])
+@pytest.mark.parametrize("at", [0, 1, 2])
+def test_any_doubt_in_a_split_hour_begins_at_its_first_body(error: LoaderError | int, at: int) -> None:
+    client = FakeClient([*[None] * at, error])
+    sent, _ = send(client, split())
+    whole = ["replace_hourly", "sum", "sum"]
+    assert client.operations == whole[: at + 1] + whole
+    assert len(set(client.keys)) == len(client.keys)
+    assert sent.lines == 9
+
+
+def test_a_plain_sum_is_not_added_twice() -> None:
+    unsure = FakeClient([BROKEN])
+    with pytest.raises(RetryableError, match="It may have been added"):
+        send(unsure, one("sum"))
+    assert len(unsure.sent) == 1
+    nothing_done = FakeClient([BUSY])
+    send(nothing_done, one("sum"))
+    assert len(set(nothing_done.keys)) == 2
+    no_answer = FakeClient([NO_ANSWER])
+    send(no_answer, one("sum"))
+    assert len(set(no_answer.keys)) == 1
+
+
+@pytest.mark.parametrize("then", [BUSY, BROKEN])
+def test_a_plain_sum_takes_no_new_key_after_a_try_without_an_answer(then: RetryableError) -> None:
+    # The first try may have been stored; under a new key it would be added again.
+    client = FakeClient([NO_ANSWER, then])
+    with pytest.raises(RetryableError, match="It may have been added"):
+        send(client, one("sum"))
+    assert len(client.keys) == 2
+    assert len(set(client.keys)) == 1
+
+
+def test_a_plain_sum_with_a_wrong_row_count_is_not_sent_again() -> None:
+    client = FakeClient([0])
+    with pytest.raises(RetryableError, match="It may have been added"):
+        send(client, one("sum"))
+    assert len(client.sent) == 1
+
+
+@pytest.mark.parametrize(
+    ("tries", "asked_for", "jitter", "seconds"),
+    [(0, None, 1.0, 1), (0, None, 0.0, 0.5), (3, None, 1.0, 8), (3, 20.0, 1.0, 20), (3, 1.0, 1.0, 8)],
+)
+def test_waits(tries: int, asked_for: float | None, jitter: float, seconds: float) -> None:
+    assert Patience(jitter=lambda: jitter).wait(tries, RetryableError("", retry_after=asked_for)) == seconds
+
+
+@pytest.mark.parametrize("tries", [6, 50, 1000])
+def test_waits_stop_growing(tries: int) -> None:
+    assert Patience(jitter=lambda: 1.0).wait(tries, NO_ANSWER) == MAX_WAIT

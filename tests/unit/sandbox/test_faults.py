@@ -1,0 +1,440 @@
+"""Trouble made by the sandbox: what of it takes effect, what the client sees, and that a seed makes it again."""
+
+from __future__ import annotations
+
+import json
+import socket
+import struct
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime, timedelta, timezone
+from hashlib import sha256
+from typing import Any
+
+import orjson
+import pytest
+import requests
+from click.testing import CliRunner
+
+from loader.cli.main import main
+from loader.cloudzero.bodies import Drop, deliveries
+from loader.cloudzero.client import AnyCost
+from loader.config.settings import Credentials, Secret
+from loader.delivery.retry import deliver
+from loader.errors import LoaderError, RejectedError, RetryableError, UnknownOutcomeError
+from loader.sandbox.anycost import ROOT, Answer, AnyCostSandbox, Limits
+from loader.sandbox.faults import KINDS, LONGEST_RETRY_AFTER, Trouble
+from loader.sandbox.server import serve_sandbox
+from tests.support.builders import FakeTime, line
+
+KEY = "key-0815"
+DROPS = f"{ROOT}/c1/billing_drops"
+MONTH = "2024-01"
+ROWS = 3
+
+
+@dataclass
+class Pause:
+    """A latency that lasts until it is let go."""
+
+    entered: threading.Event
+    go: threading.Event
+
+    def __call__(self, seconds: float) -> None:
+        """Wait."""
+        assert seconds >= 0
+        self.entered.set()
+        assert self.go.wait(30)
+
+
+@dataclass
+class Place:
+    """A sandbox on a socket, and the loader's client of it."""
+
+    url: str
+    sandbox: AnyCostSandbox
+    trouble: Trouble
+    client: AnyCost
+
+    @property
+    def rows(self) -> int:
+        """Rows held."""
+        months = self.sandbox.state()["streams"].get("c1", {})
+        return sum(month["rows"] for month in months.values())
+
+
+def client_of(url: str) -> AnyCost:
+    """Gives up soon: a connection that is not closed at once is a timeout, which tests tell from a cut."""
+    return AnyCost(Credentials(Secret(KEY), "c1", url), timeouts=(10.0, 10.0))
+
+
+@contextmanager
+def place(*kinds: str, rate: float = 1.0, seed: int = 1, reads: bool = False, **more: Any) -> Iterator[Place]:
+    """One that makes trouble of these kinds."""
+    trouble = Trouble(seed, rate, 0.001, kinds or KINDS, reads, **more)
+    with serve_sandbox(AnyCostSandbox(KEY, trouble=trouble)) as server, client_of(server.url) as client:
+        yield Place(server.url, server.sandbox, trouble, client)
+
+
+def drop_of(operation: str = "sum", resource: str = "czrn:a") -> Drop:
+    """A body of a few rows in one hour. Adding is the default: what takes effect twice shows."""
+    (delivery,) = deliveries([line(resource=f"{resource}:{n}") for n in range(ROWS)], operation)
+    (drop,) = delivery.drops
+    return drop
+
+
+def outcome(act: Callable[[], Any]) -> tuple[type, Any]:
+    """What came of it: the type, and the row count or the message."""
+    try:
+        receipt = act()
+    except LoaderError as error:
+        return type(error), str(error)
+    return type(receipt), receipt.row_count
+
+
+def until(happened: Callable[[], bool]) -> None:
+    """Wait for what another thread does."""
+    for _ in range(3000):
+        if happened():
+            return
+        time.sleep(0.01)
+    raise AssertionError("It did not happen.")
+
+
+# kind: (error, words of it, whether the drop took effect, what the same key gives afterwards, without trouble)
+AFTERWARDS: dict[str, tuple[type[LoaderError] | None, str, bool, type[LoaderError] | None]] = {
+    "latency_before": (None, "", True, None),
+    "latency_after": (None, "", True, None),
+    "cut_before": (UnknownOutcomeError, "(ConnectionError)", False, None),
+    "cut_after": (UnknownOutcomeError, "(ConnectionError)", True, None),
+    "too_many_requests": (RetryableError, "429: Too many requests", False, RetryableError),
+    "server_error_before": (RetryableError, "CloudZero answered 50", False, RetryableError),
+    "server_error_after": (RetryableError, "CloudZero answered 500", True, RetryableError),
+    "wrong_row_count": (None, "", True, None),
+    "not_json": (RetryableError, "not JSON", True, RetryableError),
+}
+
+
+def test_every_kind_is_tested() -> None:
+    assert set(AFTERWARDS) == set(KINDS)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_takes_effect_and_what_a_repeated_key_gets(kind: str) -> None:
+    error, words, took_effect, then = AFTERWARDS[kind]
+    with place(kind) as here:
+        kind_of_first, first = outcome(lambda: here.client.post(drop_of(), "k1"))
+        assert here.rows == (ROWS if took_effect else 0)
+        assert here.trouble.counts == {kind: 1}
+        if error:
+            assert kind_of_first is error
+            assert words in first
+        elif kind == "wrong_row_count":
+            assert first in (ROWS - 1, ROWS + 1)
+        else:
+            assert first == ROWS
+        here.trouble.rate = 0.0
+        kind_of_second, second = outcome(lambda: here.client.post(drop_of(), "k1"))
+        if then:
+            assert (kind_of_second, second) == (kind_of_first, first)
+        else:
+            assert second == (first if kind == "wrong_row_count" else ROWS)
+        # An answer from memory adds nothing; what never took effect and is not remembered does now.
+        held = ROWS if took_effect or kind == "cut_before" else 0
+        assert here.rows == held
+        assert here.client.post(drop_of(), "k2").row_count == ROWS
+        assert here.rows == held + ROWS
+        assert here.trouble.counts == {kind: 1}
+
+
+def test_a_repeated_key_is_answered_from_memory_whatever_the_trouble() -> None:
+    with place(rate=0.0) as here:
+        first = here.client.post(drop_of(), "k1")
+        here.trouble.rate = 1.0
+        assert [here.client.post(drop_of(), "k1") for _ in range(20)] == [first] * 20
+        assert sum(here.trouble.counts.values()) == 0
+
+
+def test_an_answer_of_429_may_say_how_long_to_wait_in_either_way() -> None:
+    forms, waits = set(), []
+    with place("too_many_requests") as here, requests.Session() as session:
+        for number in range(40):
+            with pytest.raises(RetryableError) as caught:
+                here.client.post(drop_of(), f"k{number}")
+            waits.append(caught.value.retry_after)
+            again = session.post(
+                here.url + DROPS, headers={"Authorization": KEY, "cloudzero-idempotency-key": f"k{number}"}
+            )
+            value = again.headers.get("Retry-After", "")
+            forms.add("none" if not value else "seconds" if value.isdigit() else "date")
+    assert forms == {"none", "seconds", "date"}
+    assert all(wait is None or 0 <= wait <= LONGEST_RETRY_AFTER for wait in waits)
+    assert any(waits)
+
+
+def made(trouble: Trouble, count: int, is_read: bool = False) -> list[tuple[str, int, bool, bytes]]:
+    """What becomes of so many drops."""
+    good = Answer(200, b'{"connection":{"row_count":3}}')
+    answers = [trouble.around(lambda: good, is_read) for _ in range(count)]
+    return [(a.trouble, a.status, a.cut, a.body) for a in answers]
+
+
+def test_the_same_seed_makes_the_same_trouble() -> None:
+    slept: list[list[float]] = [[], []]
+    first, second = (made(Trouble(7, 0.5, 9.0, sleep=each.append), 300) for each in slept)
+    assert first == second
+    assert slept[0] == slept[1]
+    assert 0 < max(slept[0]) <= 9.0
+    assert {kind for kind, *_ in first} == {*KINDS, ""}
+    assert first != made(Trouble(8, 0.5, 0.0), 300)
+
+
+def test_the_rate_is_about_the_share_and_the_counts_are_what_was_made() -> None:
+    trouble = Trouble(3, 0.2, 0.0)
+    kinds = [kind for kind, *_ in made(trouble, 1000)]
+    assert 150 < len([kind for kind in kinds if kind]) < 250
+    assert trouble.counts == {kind: kinds.count(kind) for kind in KINDS}
+
+
+def test_a_change_of_rate_or_a_look_moves_no_other_draw() -> None:
+    whole = made(Trouble(5, 0.5, 0.0), 90)
+    trouble = Trouble(5, 0.5, 0.0, reads=True)
+    parts = made(trouble, 30)
+    made(trouble, 11, is_read=True)
+    trouble.rate = 0.0
+    quiet = made(trouble, 30)
+    trouble.rate = 0.5
+    parts += quiet + made(trouble, 30)
+    assert {kind for kind, *_ in quiet} == {""}
+    assert parts[:30] == whole[:30]
+    assert parts[60:] == whole[60:]
+
+
+def test_a_rate_of_nothing_and_off_and_on_again() -> None:
+    with place("server_error_before", rate=0.0) as here:
+        here.client.post(drop_of(), "k1")
+        here.trouble.rate = 1.0
+        with pytest.raises(RetryableError):
+            here.client.post(drop_of(), "k2")
+        here.trouble.rate = 0.0
+        here.client.post(drop_of(), "k3")
+        assert here.trouble.counts == {"server_error_before": 1}
+        assert here.rows == 2 * ROWS
+
+
+@pytest.mark.parametrize(("kind", "held"), [("latency_before", 0), ("latency_after", ROWS)])
+def test_a_stream_is_busy_during_latency(kind: str, held: int) -> None:
+    pause = Pause(threading.Event(), threading.Event())
+    with place(kind, sleep=pause) as here, client_of(here.url) as second:
+        first = threading.Thread(target=here.client.post, args=(drop_of(), "k1"))
+        first.start()
+        try:
+            assert pause.entered.wait(30)
+            here.trouble.rate = 0.0
+            assert here.rows == held
+            for key in ("k2", "k1"):
+                with pytest.raises(RetryableError, match="409"):
+                    second.post(drop_of(), key)
+            assert here.sandbox.concurrent_requests_seen == 2
+        finally:
+            pause.go.set()
+            first.join(30)
+        assert here.rows == ROWS
+        # Neither 409 is kept: the one key gets the first answer, the other is new.
+        assert second.post(drop_of(), "k1").row_count == ROWS
+        assert here.rows == ROWS
+        second.post(drop_of(), "k2")
+        assert here.rows == 2 * ROWS
+        assert here.sandbox.concurrent_requests_seen == 2
+
+
+SENDER = """
+import sys, urllib.request
+url, key, body = sys.argv[1:]
+headers = {"Authorization": key, "cloudzero-idempotency-key": "k1"}
+urllib.request.urlopen(urllib.request.Request(url, body.encode(), headers))
+"""
+
+
+def test_what_a_killed_sender_had_sent_takes_effect(capfd: pytest.CaptureFixture[str]) -> None:
+    pause = Pause(threading.Event(), threading.Event())
+    with place("latency_before", sleep=pause) as here:
+        sender = subprocess.Popen([sys.executable, "-c", SENDER, here.url + DROPS, KEY, drop_of().body.decode()])
+        try:
+            assert pause.entered.wait(30)
+        finally:
+            sender.kill()
+            sender.wait(30)
+            assert here.rows == 0
+            pause.go.set()
+        until(lambda: bool(here.sandbox.state()["requests"]))
+        assert here.rows == ROWS
+        here.trouble.rate = 0.0
+        assert here.client.post(drop_of(), "k1").row_count == ROWS
+        assert here.rows == ROWS
+    assert "Traceback" not in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("reset", [False, True])
+def test_half_a_request_has_no_effect_and_its_key_is_not_remembered(
+    reset: bool, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with place(rate=0.0) as here:
+        host, port = here.url.removeprefix("http://").split(":")
+        body = drop_of().body
+        head = f"POST {DROPS} HTTP/1.1\r\nHost: {host}\r\nAuthorization: {KEY}\r\ncloudzero-idempotency-key: k1\r\n"
+        with socket.create_connection((host, int(port)), 10) as sender:
+            sender.sendall(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body[:-10])
+            if reset:
+                until(lambda: any("process_request" in thread.name for thread in threading.enumerate()))
+                sender.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            else:
+                sender.shutdown(socket.SHUT_WR)
+                assert sender.recv(1) == b""
+        until(lambda: not any("process_request" in thread.name for thread in threading.enumerate()))
+        assert here.sandbox.state()["requests"] == []
+        assert here.client.post(drop_of(), "k1").row_count == ROWS
+    assert capfd.readouterr().err == ""
+
+
+@pytest.mark.parametrize(
+    ("kind", "error"),
+    [
+        ("cut_before", UnknownOutcomeError), ("cut_after", UnknownOutcomeError), ("not_json", UnknownOutcomeError),
+        ("too_many_requests", RetryableError), ("server_error_before", RetryableError),
+        ("latency_before", None), ("server_error_after", None), ("wrong_row_count", None),
+    ],
+)  # fmt: skip
+def test_reads_meet_trouble_only_when_told(kind: str, error: type[LoaderError] | None) -> None:
+    for reads in (False, True):
+        with place(kind, rate=0.0, reads=reads) as here:
+            here.client.post(drop_of(), "k1")
+            here.trouble.rate = 1.0
+            if reads and error:
+                with pytest.raises(error):
+                    here.client.read_month(MONTH)
+                assert here.trouble.counts == {kind: 1}
+            else:
+                assert len(here.client.read_month(MONTH)) == ROWS
+            assert requests.get(here.url + "/state", timeout=10).status_code == 200
+
+
+@pytest.mark.parametrize("kind", ["server_error_after", "wrong_row_count", "not_json"])
+def test_the_answer_to_a_refused_drop_is_not_falsified(kind: str) -> None:
+    trouble = Trouble(1, 1.0, 0.0, [kind])
+    sandbox = AnyCostSandbox(KEY, Limits(month_rows=ROWS - 1), trouble=trouble)
+    for content, status in ((b"{", 400), (None, 413), (drop_of().body, 400)):
+        assert sandbox.handle("POST", DROPS, {"Authorization": KEY}, content).status == status
+    assert trouble.counts == {kind: 0}
+
+
+def test_strangers_and_validation_meet_no_trouble() -> None:
+    with place("cut_before") as here:
+        assert here.client.validate(drop_of().body) == []
+        with AnyCost(Credentials(Secret("wrong"), "c1", here.url)) as stranger, pytest.raises(RejectedError):
+            stranger.post(drop_of(), "k0")
+        assert here.trouble.counts == {"cut_before": 0}
+
+
+def test_the_state_and_the_page_show_the_trouble() -> None:
+    with place("cut_after", "too_many_requests", rate=0.0) as here:
+        here.client.post(drop_of(), "k1")
+        assert b"Trouble made" not in requests.get(here.url, timeout=10).content
+        here.trouble.rate = 1.0
+        for number in range(20):
+            outcome(lambda number=number: here.client.post(drop_of(), f"t{number}"))  # type: ignore[misc]
+        state = requests.get(here.url + "/state", timeout=10).json()
+        assert state["trouble"] == here.trouble.counts
+        assert sum(state["trouble"].values()) == 20
+        assert {(each["trouble"], each["status"]) for each in state["requests"]} == {
+            ("", 200), ("cut_after", 200), ("too_many_requests", 429),
+        }  # fmt: skip
+        page = requests.get(here.url, timeout=10).text
+        assert f"<td>cut after</td><td>{here.trouble.counts['cut_after']}</td>" in page
+    assert AnyCostSandbox(KEY).state()["trouble"] == {}
+
+
+def hours_of(sandbox: AnyCostSandbox) -> dict[str, Any]:
+    """The hours of the month, as the state tells them."""
+    hours: dict[str, Any] = sandbox.state()["streams"]["c1"][MONTH]["hours"]
+    return hours
+
+
+def test_an_hours_digest_is_of_its_rows_in_any_order() -> None:
+    start = datetime(2024, 1, 15, tzinfo=timezone.utc)
+    lines = [line(n % 2, resource=f"czrn:{n}", start=start) for n in range(6)]
+
+    def digests(*bodies: list[Any]) -> dict[str, str]:
+        sandbox = AnyCostSandbox(KEY)
+        for part in bodies:
+            ((drop,),) = [delivery.drops for delivery in deliveries(part, "sum")]
+            assert sandbox.handle("POST", DROPS, {"Authorization": KEY}, drop.body).status == 200
+        return {name: hour["digest"] for name, hour in hours_of(sandbox).items()}
+
+    by_hour = [sorted(orjson.dumps(each.values) for each in lines[n::2]) for n in range(2)]
+    expected = {f"2024-01-15T0{n}:00:00Z": sha256(b"\n".join(rows)).hexdigest() for n, rows in enumerate(by_hour)}
+    assert digests(lines) == digests(lines[::-1]) == digests(lines[3:], lines[:3]) == expected
+    assert digests(lines[:4]) != expected
+    assert digests(lines, lines[:1])["2024-01-15T01:00:00Z"] == expected["2024-01-15T01:00:00Z"]
+    assert digests(lines, lines[:1])["2024-01-15T00:00:00Z"] != expected["2024-01-15T00:00:00Z"]
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_delivery_through_trouble_leaves_what_one_without_leaves(seed: int) -> None:
+    lines = [line(n // 4, resource=f"czrn:{n}", start=datetime(2024, 1, 1, tzinfo=timezone.utc)) for n in range(48)]
+    clean, ended = AnyCostSandbox(KEY), FakeTime()
+    with place(rate=0.6, seed=seed) as here:
+        for part in range(0, 48, 4):
+            hour = lines[part : part + 4]
+            (delivery,) = deliveries(hour, "replace_hourly")
+            clean.handle("POST", DROPS, {"Authorization": KEY}, delivery.drops[0].body)
+            deliver([delivery], here.client, ended.patience(timedelta(days=1)), lambda _: None)
+        assert hours_of(here.sandbox) == hours_of(clean)
+        assert here.sandbox.concurrent_requests_seen == 0
+        assert sum(here.trouble.counts.values()) > 0
+
+
+@pytest.mark.parametrize(
+    ("rate", "latency", "kinds"), [(-0.1, 0.0, KINDS), (1.1, 0.0, KINDS), (0.1, -1.0, KINDS), (1, 0, ()), (1, 0, "x")]
+)
+def test_trouble_that_makes_no_sense_is_not_made(rate: float, latency: float, kinds: tuple[str, ...]) -> None:
+    with pytest.raises(ValueError, match="trouble"):
+        Trouble(1, rate, latency, kinds)
+
+
+def test_the_commands_options(monkeypatch: pytest.MonkeyPatch) -> None:
+    started: list[AnyCostSandbox] = []
+    monkeypatch.setattr("loader.sandbox.server.run_sandbox", lambda sandbox, *_: started.append(sandbox))
+
+    def start(*options: str) -> tuple[Limits, Trouble]:
+        result = CliRunner().invoke(main, ["sandbox", *options])
+        assert result.exit_code == 0, result.output
+        trouble = started[-1].trouble
+        assert trouble is not None
+        return started[-1].limits, trouble
+
+    limits, trouble = start()
+    assert (limits, trouble.rate) == (Limits(), 0.0)
+    limits, trouble = start(
+        "--month-rows", "10", "--month-mb", "2", "--body-mb", "0.5", "--trouble", "0.5", "--seed", "7"
+    )  # fmt: skip
+    assert (limits, trouble.rate) == (Limits(500_000, 10, 2_000_000), 0.5)
+    monkeypatch.setattr(time, "sleep", lambda _: None)
+    assert [kind for kind, *_ in made(trouble, 50)] == [kind for kind, *_ in made(Trouble(7, 0.5, 0.0), 50)]
+    assert start("--lift-limits", "--month-rows", "10")[0] == Limits.none()
+    for wrong in (("--trouble", "1.5"), ("--body-mb", "0"), ("--month-rows", "0")):
+        assert CliRunner().invoke(main, ["sandbox", *wrong]).exit_code == 2
+
+
+def test_the_request_log_of_a_cut_before_has_no_status() -> None:
+    with place("cut_before") as here:
+        outcome(lambda: here.client.post(drop_of(), "k1"))
+        (request,) = here.sandbox.state()["requests"]
+        assert (request["status"], request["trouble"], request["rows"]) == (0, "cut_before", 0)
+        assert "<td>none</td><td>cut before</td>" in requests.get(here.url, timeout=10).text
+        assert json.loads(requests.get(here.url + "/state", timeout=10).content)["streams"] == {}

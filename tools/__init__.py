@@ -1,0 +1,1 @@
+"""Programs for this repository alone; not part of the package."""

@@ -1,0 +1,33 @@
+"""Writes docs/cli.md from the commands' own --help, so that it cannot say anything else."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from loader.cli.main import main
+
+PAGE = Path(__file__).parent.parent / "docs" / "cli.md"
+
+
+def render() -> str:
+    """The page."""
+    # The group's own settings, or the page would name other help options than the commands do.
+    context = click.Context(main, info_name="loader", terminal_width=100, **main.context_settings)
+    parts = [
+        "# The commands of `loader`\n\nMade from `--help` by `make docs`; do not edit.\n",
+        _block(main.get_help(context)),
+    ]
+    for name, command in sorted(main.commands.items()):
+        sub = click.Context(command, info_name=name, parent=context, terminal_width=100)
+        parts.append(f"## loader {name}\n\n{_block(command.get_help(sub))}")
+    return "\n".join(parts)
+
+
+def _block(text: str) -> str:
+    return "```text\n" + "\n".join(line.rstrip() for line in text.splitlines()) + "\n```\n"
+
+
+if __name__ == "__main__":
+    PAGE.write_text(render(), encoding="utf-8")
