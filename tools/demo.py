@@ -16,10 +16,10 @@ import sys
 from decimal import ROUND_HALF_UP, Decimal
 from pathlib import Path
 
-from loader.cli.output import decimal_text
 from loader.cloudzero.client import AnyCost
 from loader.config.profiles import read_target
 from loader.config.settings import Credentials, Secret
+from loader.money import decimal_text
 from loader.sandbox.anycost import AnyCostSandbox
 from loader.sandbox.server import serve_sandbox
 from loader.warehouse.base import open_warehouse

@@ -10,6 +10,7 @@ from decimal import Decimal
 
 from loader.delivery.push_log import HourRecord
 from loader.hours import Window
+from loader.money import decimal_text
 from loader.warehouse.base import Warehouse, utc
 
 ZERO = Decimal(0)
@@ -154,8 +155,6 @@ def has_daily_tables(found: Iterable[Day]) -> bool:
 
 
 def _usd(amount: Decimal) -> str:
-    from loader.cli.output import decimal_text
-
     return decimal_text(amount)
 
 

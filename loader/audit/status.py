@@ -13,6 +13,7 @@ from loader.delivery.plan import Selection, plan
 from loader.delivery.push_log import HourRecord, LastEvent, PushLog
 from loader.hours import HOUR, floor_hour, iso, month_start
 from loader.lines import Hour
+from loader.money import decimal_text
 from loader.warehouse.base import Warehouse
 
 
@@ -125,8 +126,6 @@ def _name(stream: Stream) -> str:
 
 def answer(statuses: Sequence[StreamStatus], built_at: datetime) -> dict[str, object]:
     """The same for programs; amounts as text with every digit."""
-    from loader.cli.output import decimal_text
-
     return {
         "built_at": iso(built_at),
         "limits": {"month_lines": MONTH_ROWS, "month_bytes": MONTH_BYTES},

@@ -21,12 +21,12 @@ from decimal import Decimal, InvalidOperation
 import orjson
 
 from loader.bucket.store import BucketStore
-from loader.cli.output import Bar
 from loader.delivery.plan import Plan
 from loader.delivery.plan_lines import changed, lines_of
 from loader.errors import ConfigurationError, GuardError, StoppedError
 from loader.hours import Window, floor_hour, iso
 from loader.lines import COST_COLUMN, HOUR_COLUMN, Hour
+from loader.progress import Bar
 from loader.stopping import StopSignal
 from loader.warehouse.base import Warehouse
 

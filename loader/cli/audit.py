@@ -9,6 +9,7 @@ import click
 
 from loader.cli import options
 from loader.cli.options import lock_options, patience_options, target_options, window_options
+from loader.money import decimal_text
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -206,7 +207,7 @@ def _show(differences: list[Difference], month: str, rows: int, style: str, name
             {
                 "hour": iso(each.hour), "verdict": each.verdict, "mended_by_sending_again": each.mends,
                 **{
-                    name: None if pair is None else {"lines": pair[0], "cost": output.decimal_text(pair[1])}
+                    name: None if pair is None else {"lines": pair[0], "cost": decimal_text(pair[1])}
                     for name, pair in (("cloudzero", each.held), ("view", each.lines), ("push_log", each.sent))
                 },
             }

@@ -9,6 +9,7 @@ import click
 
 from loader.cli import options
 from loader.cli.options import target_options
+from loader.money import decimal_text
 
 if TYPE_CHECKING:
     from loader.bucket.store import BucketStore
@@ -57,7 +58,7 @@ def drop(
                 warehouse, store, window, now(), stop, bar, include_incomplete=include_incomplete,
                 allow_shrink=allow_shrink,
             )  # fmt: skip
-    cost = output.decimal_text(written.cost)
+    cost = decimal_text(written.cost)
     if style == "json":
         answer = {
             "drop_id": written.drop_id, "parts": list(written.parts), "lines": written.line_count, "cost": cost,
@@ -90,7 +91,7 @@ def _check(warehouse: Warehouse, store: BucketStore, month: Window, include_inco
     if style == "json":
         found = [
             {"hour": iso(each.hour), **{
-                place: {"lines": count, "cost": output.decimal_text(cost)}
+                place: {"lines": count, "cost": decimal_text(cost)}
                 for place, (count, cost) in (("drop", each.in_drop), ("view", each.in_view))
             }}
             for each in differences

@@ -9,17 +9,18 @@ import click
 
 from loader.cli import options
 from loader.cli.options import lock_options, patience_options, target_options, window_options
+from loader.money import decimal_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
 
     from loader.cli.options import AskedFor
-    from loader.cli.output import Bar
     from loader.config.settings import Credentials, Stream
     from loader.delivery.plan import Plan
     from loader.delivery.push import Push
     from loader.delivery.retry import Sent
+    from loader.progress import Bar
     from loader.warehouse.base import Warehouse
 
 
@@ -134,7 +135,7 @@ def push(
     """  # noqa: D301 (Click: lines as they stand)
     from loader.cli import output
     from loader.config.settings import read_all_credentials
-    from loader.delivery import streams
+    from loader.delivery import answers, streams
     from loader.delivery.plan import Selection
     from loader.errors import UsageError
     from loader.stopping import StopSignal
@@ -181,7 +182,7 @@ def push(
     finally:
         if told and style == "json":
             output.print_answer(
-                {"streams": {streams.title(name): output.push_answer(one) for name, one in told}}, sys.stdout
+                {"streams": {streams.title(name): answers.push_answer(one) for name, one in told}}, sys.stdout
             )
 
 
@@ -223,19 +224,19 @@ def report_push(push: Push, style: str, asked: AskedFor, name: str = "") -> None
 def report_pushes(pushes: Sequence[Push], sent: Sent, style: str, asked: AskedFor, name: str = "") -> None:
     """The same for pushes to several streams, which together have sent `sent`."""
     from loader.cli import output
-    from loader.delivery import limits
+    from loader.delivery import answers, limits
     from loader.errors import GuardError
 
     held_back = [each for push in pushes if push.plan for each in push.plan.held_back]
     of_stream = f"{name}: " if name else ""
     if style == "json":
-        output.print_answer(output.pushes_answer(pushes, sent), sys.stdout)
+        output.print_answer(answers.pushes_answer(pushes, sent), sys.stdout)
     elif style == "none":
         pass
     elif any(push.plan and push.plan.hours for push in pushes):
         click.echo(
             f"{of_stream}Sent {sent.hours:,} hours, {sent.lines:,} lines, {sent.bytes:,} bytes,"
-            f" ${output.decimal_text(sent.cost)} in {sum(push.seconds for push in pushes):.1f} s."
+            f" ${decimal_text(sent.cost)} in {sum(push.seconds for push in pushes):.1f} s."
         )
     elif not held_back:
         what = "CloudZero holds every complete hour as it is" if asked.is_pending else f"no lines in {asked.window}"

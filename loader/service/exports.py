@@ -12,9 +12,9 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from loader import hours
-from loader.cli.output import dry_run_answer, pushes_answer
 from loader.config.settings import read_all_credentials
 from loader.delivery import limits
+from loader.delivery.answers import dry_run_answer, pushes_answer
 from loader.delivery.plan import Selection
 from loader.errors import GuardError, LockedError, UsageError
 from loader.hours import HOUR, Window, floor_hour, iso

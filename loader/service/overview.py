@@ -12,13 +12,13 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 
 from loader.audit.reconcile import Day, findings
-from loader.cli.output import decimal_text
 from loader.config.settings import Stream
 from loader.delivery.limits import MONTH_BYTES, MONTH_ROWS, WARN_AT, Room, rooms
 from loader.delivery.plan import Selection, plan
 from loader.delivery.push_log import HourRecord, PushLog, streams
 from loader.hours import HOUR, Window, floor_hour, iso, month_start
 from loader.lines import Hour
+from loader.money import decimal_text
 from loader.service import reads
 from loader.service.answers import Month, Overview, StreamOverview, Totals, Usage
 from loader.service.states import cells

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
 
-from loader.cli.output import decimal_text
 from loader.config.settings import Stream
 from loader.delivery.push_log import ACCEPTED, BEGUN
 from loader.hours import HOUR, Window, iso
 from loader.lines import AMOUNT_COLUMN, COST_COLUMN, HOUR_COLUMN, Line
+from loader.money import decimal_text
 from loader.service.answers import NewLine, PushSummary, Series
 from loader.warehouse.base import Warehouse, utc
 

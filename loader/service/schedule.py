@@ -13,9 +13,9 @@ from apscheduler.executors.pool import ThreadPoolExecutor
 from apscheduler.schedulers.background import BackgroundScheduler
 from apscheduler.triggers.interval import IntervalTrigger
 
-from loader.cli.output import decimal_text
 from loader.delivery import limits
 from loader.errors import GuardError, LoaderError, LockedError, StoppedError
+from loader.money import decimal_text
 from loader.runs.run import Ears, Job, held_back, tick
 from loader.service.access import Access
 from loader.service.metrics import FAILED, LOCKED, OK, Metrics

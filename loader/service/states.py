@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import datetime
 
-from loader.cli.output import decimal_text
 from loader.delivery.limits import HeldBack
 from loader.delivery.plan import Plan
 from loader.delivery.push_log import BEGUN, REFUSED, UNKNOWN, WITHOUT_EFFECT, HourRecord
 from loader.hours import HOUR, Window, floor_hour, iso
 from loader.lines import Hour
+from loader.money import decimal_text
 from loader.service.answers import Cell, State
 
 FAILED = {

@@ -11,12 +11,12 @@ from contextlib import AbstractContextManager, contextmanager, suppress
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
-from loader.cli.output import decimal_text
 from loader.config.profiles import Target
 from loader.config.settings import Stream
 from loader.errors import ConfigurationError, LoaderError
 from loader.hours import Window
 from loader.lines import AMOUNT_COLUMN, COST_COLUMN, HOUR_COLUMN, Line
+from loader.money import decimal_text
 from loader.warehouse.base import BATCH_ROWS, NOT_BUILT, Warehouse, utc
 from loader.warehouse.dbt_adapter import make_adapter, require_adapter, said
 from loader.warehouse.host_lock import host_lock

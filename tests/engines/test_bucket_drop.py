@@ -23,10 +23,10 @@ from moto.server import ThreadedMotoServer
 
 from loader.bucket.drop import current_drop, write_drop
 from loader.bucket.store import FolderStore, open_store
-from loader.cli.output import Bar
 from loader.config.profiles import read_target
 from loader.errors import ConfigurationError, StoppedError
 from loader.hours import month_named
+from loader.progress import Bar
 from loader.stopping import StopSignal
 from loader.warehouse.base import open_warehouse
 from tests.support.project import ROOT

@@ -1,0 +1,11 @@
+"""Money as text: exact decimals, never a float."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+
+def decimal_text(value: Decimal) -> str:
+    """All digits, no exponent, no trailing zeros: `0.00083575` for Decimal('8.35750E-4')."""
+    text = format(value, "f")
+    return (text.rstrip("0").rstrip(".") if "." in text else text) or "0"
