@@ -14,7 +14,7 @@ EMPTY = "empty"  # the fingerprint of an hour without lines, as in cbf_hours
 
 
 @dataclass(frozen=True)
-class Hour:
+class HourSummary:
     """One hour (UTC) of `cbf_hours`: its lines, USD, tokens, and the fingerprint of its lines.
 
     Of one stream, where there are several; `cost_of_all` is then the USD of them all.
@@ -27,7 +27,7 @@ class Hour:
     fingerprint: str
     cost_of_all: Decimal | None = None
 
-    def emptied(self) -> Hour:
+    def emptied(self) -> HourSummary:
         """The same hour when it has no line of the stream."""
         return replace(self, line_count=0, cost=Decimal(0), tokens=0, fingerprint=EMPTY)
 

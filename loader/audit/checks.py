@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
-from loader.cloudzero.bodies import deliveries
+from loader.cloudzero.bodies import body_groups
 from loader.config.profiles import Target, read_target
 from loader.config.settings import Credentials, read_all_credentials
 from loader.delivery.streams import require_ids, title
@@ -74,9 +74,9 @@ def run(
 def _validate(credentials: Credentials, line: Line) -> str:
     from loader.cloudzero.client import AnyCost
 
-    (delivery,) = deliveries([line], "replace_hourly")
+    (delivery,) = body_groups([line], "replace_hourly")
     with AnyCost(credentials) as client:
-        errors = client.validate(delivery.drops[0].body)
+        errors = client.validate(delivery.bodies[0].content)
     if errors:
         raise RejectedError(f"CloudZero's validation refuses the newest line: {'; '.join(errors)[:500]}.")
     return "key accepted, one line validated, nothing stored"

@@ -12,7 +12,7 @@ from loader.delivery.limits import MONTH_BYTES, MONTH_ROWS, Room, rooms
 from loader.delivery.plan import Selection, plan
 from loader.delivery.push_log import HourRecord, LastEvent, PushLog
 from loader.hours import HOUR, floor_hour, iso, month_start
-from loader.lines import Hour
+from loader.lines import HourSummary
 from loader.money import decimal_text
 from loader.warehouse.base import Warehouse
 
@@ -67,7 +67,7 @@ def look(
 
 
 def _months(
-    pending: Sequence[Hour], held_back: Mapping[datetime, str], records: Mapping[datetime, HourRecord]
+    pending: Sequence[HourSummary], held_back: Mapping[datetime, str], records: Mapping[datetime, HourRecord]
 ) -> tuple[MonthStatus, ...]:
     sizes = rooms(records)
     starts = sorted({month_start(hour) for hour in [*records, *held_back, *(hour.start for hour in pending)]})

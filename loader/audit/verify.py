@@ -9,7 +9,7 @@ from decimal import Decimal, InvalidOperation
 
 from loader.delivery.push_log import HourRecord
 from loader.errors import UnknownOutcomeError
-from loader.lines import COST_COLUMN, EMPTY, HOUR_COLUMN, Hour
+from loader.lines import COST_COLUMN, EMPTY, HOUR_COLUMN, HourSummary
 
 NOTHING = (0, Decimal(0))
 Amount = tuple[int, Decimal]  # lines, USD
@@ -51,7 +51,7 @@ def held_by_hour(rows: Iterable[Mapping[str, str]]) -> dict[datetime, Amount]:
 
 def compare(
     held: Mapping[datetime, Amount],
-    hours: Iterable[Hour],
+    hours: Iterable[HourSummary],
     records: Mapping[datetime, HourRecord],
     complete_until: datetime,
 ) -> list[Difference]:

@@ -25,7 +25,7 @@ from loader.delivery.plan import Plan
 from loader.delivery.plan_lines import changed, lines_of
 from loader.errors import ConfigurationError, GuardError, StoppedError
 from loader.hours import Window, floor_hour, iso
-from loader.lines import COST_COLUMN, HOUR_COLUMN, Hour
+from loader.lines import COST_COLUMN, HOUR_COLUMN, HourSummary
 from loader.progress import Bar
 from loader.stopping import StopSignal
 from loader.warehouse.base import Warehouse
@@ -107,7 +107,7 @@ def held_by_hour(store: BucketStore, month: Window, drop_id: str) -> dict[dateti
         raise ConfigurationError(f"The drop {drop_id} has an hour that is no time: write it again.") from error
 
 
-def compare(held: Mapping[datetime, Amount], hours: Sequence[Hour]) -> list[Difference]:
+def compare(held: Mapping[datetime, Amount], hours: Sequence[HourSummary]) -> list[Difference]:
     """The hours that a drop and the view do not agree on, oldest first."""
     lines = {hour.start: (hour.line_count, hour.cost) for hour in hours if hour.line_count}
     return [
@@ -117,7 +117,9 @@ def compare(held: Mapping[datetime, Amount], hours: Sequence[Hour]) -> list[Diff
     ]
 
 
-def complete_hours(warehouse: Warehouse, month: Window, include_incomplete: bool) -> tuple[list[Hour], list[Hour]]:
+def complete_hours(
+    warehouse: Warehouse, month: Window, include_incomplete: bool
+) -> tuple[list[HourSummary], list[HourSummary]]:
     """The hours of the month that have lines: those that a drop takes, and those that it leaves out as incomplete."""
     until = floor_hour(warehouse.built_at())
     hours = [hour for hour in warehouse.hours(month) if hour.line_count]
@@ -216,7 +218,7 @@ def _rows(warehouse: Warehouse, plan: Plan, stop: StopSignal) -> Iterator[dict[s
         raise changed(hour)
 
 
-def _require_no_less(store: BucketStore, month: Window, hours: Sequence[Hour], allow_shrink: bool) -> None:
+def _require_no_less(store: BucketStore, month: Window, hours: Sequence[HourSummary], allow_shrink: bool) -> None:
     before = current_drop(store, month)
     if before is None or allow_shrink:
         return

@@ -11,7 +11,7 @@ from loader.cli import options
 from loader.cli.options import patience_options, target_options, window_options
 
 if TYPE_CHECKING:
-    from loader.cloudzero.bodies import Drop
+    from loader.cloudzero.bodies import Body
     from loader.cloudzero.client import AnyCost
     from loader.delivery.retry import Patience
 
@@ -43,9 +43,9 @@ def validate(
     asked_of = streams.chosen(everyone, only)
     patience = options.patience(give_up_after, settle_for)
     asked = options.asked_for(window, start, end, since, required=True)
-    results: list[tuple[str, Drop, list[str]]] = []
+    results: list[tuple[str, Body, list[str]]] = []
     with options.warehouse_to_read(target, profiles_dir, lock_timeout) as warehouse:
-        from loader.cloudzero.bodies import deliveries
+        from loader.cloudzero.bodies import body_groups
         from loader.cloudzero.client import AnyCost
         from loader.hours import iso
 
@@ -54,16 +54,16 @@ def validate(
             with warehouse.of_stream(credentials.name), AnyCost(credentials) as client:
                 records = PushLog(warehouse, credentials.stream).records() if asked.is_pending else NO_RECORDS
                 chosen = plan(warehouse, Selection(asked.window, allow_full_month=True, since=asked.since), records)
-                for delivery in deliveries(lines_of(warehouse, chosen), "replace_hourly"):
+                for delivery in body_groups(lines_of(warehouse, chosen), "replace_hourly"):
                     results += [
                         (streams.title(credentials.name), drop, _validated(client, drop, patience))
-                        for drop in delivery.drops
+                        for drop in delivery.bodies
                     ]
     several = len(everyone) > 1
     if style == "json":
         bodies = [
             {"first_hour": iso(drop.hours[0]), "last_hour": iso(drop.hours[-1]), "rows": drop.row_count,
-             "bytes": len(drop.body), "errors": errors} | ({"stream": name} if several else {})
+             "bytes": len(drop.content), "errors": errors} | ({"stream": name} if several else {})
             for name, drop, errors in results
         ]  # fmt: skip
         output.print_answer({"bodies": bodies}, sys.stdout)
@@ -74,7 +74,7 @@ def validate(
                 iso(drop.hours[0]),
                 iso(drop.hours[-1]),
                 f"{drop.row_count:,}",
-                f"{len(drop.body):,}",
+                f"{len(drop.content):,}",
                 "; ".join(errors) or "ok",
             ]
             for name, drop, errors in results
@@ -117,7 +117,7 @@ def check(target: str | None, profiles_dir: str | None, lock_timeout: str, style
             raise result.error
 
 
-def _validated(client: AnyCost, drop: Drop, patience: Patience) -> list[str]:
+def _validated(client: AnyCost, drop: Body, patience: Patience) -> list[str]:
     from loader.cli import output
 
-    return patience.insist(lambda: client.validate(drop.body), output.say)
+    return patience.insist(lambda: client.validate(drop.content), output.say)

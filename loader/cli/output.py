@@ -11,9 +11,8 @@ from typing import TextIO
 
 import orjson
 
-from loader.cloudzero.bodies import encode
 from loader.delivery.answers import dry_run_answer, summary_of
-from loader.lines import AMOUNT_COLUMN, COST_COLUMN, HOUR_COLUMN, Hour, Line
+from loader.lines import AMOUNT_COLUMN, COST_COLUMN, HOUR_COLUMN, HourSummary, Line
 from loader.money import decimal_text
 from loader.progress import Bar
 
@@ -31,13 +30,13 @@ def say(message: str) -> None:
     print(message, file=sys.stderr)  # noqa: T201
 
 
-def print_dry_run(lines: Sequence[Line], hours: Sequence[Hour], style: str, out: TextIO) -> None:
+def print_dry_run(lines: Sequence[Line], hours: Sequence[HourSummary], style: str, out: TextIO) -> None:
     """Show lines as they would be sent, and the totals of the whole window in JSON and for people."""
     if style == "json":
         _print_json(dry_run_answer(lines, hours), out)
     elif style == "ndjson":
         for line in lines:
-            out.write(encode(line).decode() + "\n")
+            out.write(line.data.decode() + "\n")
     elif style == "csv":
         names = list(dict.fromkeys(name for line in lines for name in line.values))
         writer = csv.DictWriter(out, names, restval="", lineterminator="\n")

@@ -77,11 +77,11 @@ def sandbox(
     """
     from loader.cli import output
     from loader.config.settings import read_secret
-    from loader.sandbox.anycost import AnyCostSandbox, Limits, Trouble
+    from loader.sandbox.anycost import AnyCostSandbox, FaultInjector, Limits
     from loader.sandbox.server import run_sandbox
 
     given = read_secret(os.environ, "CLOUDZERO_API_KEY")
     api_key = given.reveal() if given else "sandbox"
     limits = Limits(round(body_mb * 1_000_000), month_rows, month_mb * 1_000_000)
-    core = AnyCostSandbox(api_key, Limits.none() if lift_limits else limits, trouble=Trouble(seed, trouble))
+    core = AnyCostSandbox(api_key, Limits.none() if lift_limits else limits, faults=FaultInjector(seed, trouble))
     run_sandbox(core, host, port, output.say)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from importlib import resources
 from typing import Any, Protocol
 
-from loader.cloudzero.bodies import Drop
+from loader.cloudzero.bodies import Body
 from loader.errors import LoaderError
 
 
@@ -20,11 +20,11 @@ class Validator(Protocol):
         """What is wrong with a body; nothing is stored."""
 
 
-def first_bad_row(drop: Drop, client: Validator, refusal: str) -> str:
+def first_bad_row(body: Body, client: Validator, refusal: str) -> str:
     """Name the first bad row of a body that was refused with 400, or nothing when no row alone is to blame.
 
     Args:
-        drop: the body.
+        body: the body.
         client: whose validation is asked; when it fails (the key may lack its scope), nothing more is asked.
         refusal: what the body was refused with.
     """
@@ -32,9 +32,9 @@ def first_bad_row(drop: Drop, client: Validator, refusal: str) -> str:
         return ""
     import orjson
 
-    body = orjson.loads(drop.body)
-    rows = body["data"]
-    found = _by_schema(body) or _by_validation(body, client)
+    content = orjson.loads(body.content)
+    rows = content["data"]
+    found = _by_schema(content) or _by_validation(content, client)
     if found is None:
         return ""
     index, problem = found

@@ -15,9 +15,8 @@ from itertools import groupby
 
 from loader.errors import GuardError
 from loader.hours import iso, month_start
-from loader.lines import Line, Sendable
+from loader.lines import Sendable
 
-OPERATIONS = ("replace_hourly", "replace_drop", "sum")
 MAX_BODY_BYTES = 4_999_999
 TAIL = b"]}"
 
@@ -33,13 +32,13 @@ class Share:
 
 
 @dataclass(frozen=True)
-class Drop:
+class Body:
     """One body, and what it holds of each hour."""
 
     month: datetime
     operation: str
     shares: tuple[Share, ...]
-    body: bytes = field(repr=False)
+    content: bytes = field(repr=False)
 
     @property
     def hours(self) -> tuple[datetime, ...]:
@@ -58,29 +57,29 @@ class Drop:
 
 
 @dataclass(frozen=True)
-class Delivery:
+class BodyGroup:
     """The bodies that stand or fall together.
 
     One body of whole hours, or all bodies of one hour that is too large for one. After any doubt about one of them,
     the first is sent again: it replaces what the others added.
     """
 
-    drops: tuple[Drop, ...]
+    bodies: tuple[Body, ...]
 
     @property
     def hours(self) -> tuple[datetime, ...]:
         """The UTC hours that this delivers."""
-        return self.drops[0].hours
+        return self.bodies[0].hours
 
     @property
     def shares(self) -> tuple[Share, ...]:
         """What it holds of each hour, over all bodies."""
-        first, *others = self.drops
+        first, *others = self.bodies
         if not others:
             return first.shares
         (share,) = first.shares
-        for drop in others:
-            more = drop.shares[0]
+        for body in others:
+            more = body.shares[0]
             share = Share(
                 share.hour, share.row_count + more.row_count, share.cost + more.cost, share.byte_count + more.byte_count
             )
@@ -89,22 +88,22 @@ class Delivery:
     @property
     def operation(self) -> str:
         """What AnyCost is asked to do with the hours."""
-        return self.drops[0].operation
+        return self.bodies[0].operation
 
     @property
     def row_count(self) -> int:
         """Rows over all bodies."""
-        return sum(drop.row_count for drop in self.drops)
+        return sum(body.row_count for body in self.bodies)
 
     @property
     def cost(self) -> Decimal:
         """USD over all bodies."""
-        return sum((drop.cost for drop in self.drops), Decimal(0))
+        return sum((body.cost for body in self.bodies), Decimal(0))
 
     @property
     def byte_count(self) -> int:
         """Bytes over all bodies."""
-        return sum(len(drop.body) for drop in self.drops)
+        return sum(len(body.content) for body in self.bodies)
 
 
 @dataclass
@@ -120,9 +119,9 @@ class _Part:
         self.shares.append(Share(hour.start, len(hour.rows), hour.cost, hour.size - len(hour.rows)))
         self.size += hour.size
 
-    def drop(self, operation: str) -> Drop:
+    def body(self, operation: str) -> Body:
         month = month_start(self.shares[0].hour)
-        return Drop(month, operation, tuple(self.shares), _head(month, operation) + b",".join(self.rows) + TAIL)
+        return Body(month, operation, tuple(self.shares), _head(month, operation) + b",".join(self.rows) + TAIL)
 
 
 @dataclass
@@ -134,18 +133,13 @@ class _HourPart:
     cost: Decimal = Decimal(0)
     size: int = 0  # bytes of the rows and the commas between them
 
-    def alone(self, operation: str) -> Drop:
+    def alone(self, operation: str) -> Body:
         part = _Part()
         part.add(self)
-        return part.drop(operation)
+        return part.body(operation)
 
 
-def encode(line: Line) -> bytes:
-    """The bytes of one row, which dry-run shows and push sends: values are JSON strings, absent ones are left out."""
-    return line.data
-
-
-def deliveries(lines: Iterable[Sendable], operation: str, max_bytes: int = MAX_BODY_BYTES) -> Iterator[Delivery]:
+def body_groups(lines: Iterable[Sendable], operation: str, max_bytes: int = MAX_BODY_BYTES) -> Iterator[BodyGroup]:
     """Cut lines, which come hour by hour, into bodies of at most `max_bytes` bytes.
 
     `replace_drop`, which is for one month, stands on the first body only: the ones after it add hours to the month
@@ -161,18 +155,18 @@ def deliveries(lines: Iterable[Sendable], operation: str, max_bytes: int = MAX_B
         parts = list(_parts(hour, lines_of_hour, room))
         other_month = bool(pending.shares) and month_start(pending.shares[0].hour) != month_start(hour)
         if pending.rows and (other_month or len(parts) > 1 or pending.size + parts[0].size > room):
-            yield Delivery((pending.drop(operation),))
+            yield BodyGroup((pending.body(operation),))
             operation, pending = after_first, _Part()
         if len(parts) == 1:
             pending.add(parts[0])
         elif operation == "sum":
             # Nothing replaces what a sum has added, so beginning again at the first part would add it twice.
-            yield from (Delivery((part.alone("sum"),)) for part in parts)
+            yield from (BodyGroup((part.alone("sum"),)) for part in parts)
         else:
-            yield Delivery((parts[0].alone(operation), *(part.alone("sum") for part in parts[1:])))
+            yield BodyGroup((parts[0].alone(operation), *(part.alone("sum") for part in parts[1:])))
             operation = after_first
     if pending.rows:
-        yield Delivery((pending.drop(operation),))
+        yield BodyGroup((pending.body(operation),))
 
 
 def _head(month: datetime, operation: str) -> bytes:

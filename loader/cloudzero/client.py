@@ -16,7 +16,7 @@ from typing import Any
 import requests
 from urllib3.exceptions import NewConnectionError
 
-from loader.cloudzero.bodies import Drop
+from loader.cloudzero.bodies import Body
 from loader.config.settings import Credentials
 from loader.errors import RejectedError, RetryableError, UnknownOutcomeError
 
@@ -60,7 +60,7 @@ class AnyCost:
     ) -> None:
         self._session.close()
 
-    def post(self, drop: Drop, key: str) -> Receipt:
+    def post(self, body: Body, key: str) -> Receipt:
         """Send one body once, under an idempotency key.
 
         Raises:
@@ -70,7 +70,9 @@ class AnyCost:
             UnknownOutcomeError: no answer came; the same key may be sent again.
         """
         path = f"{ROOT}/{self._credentials.connection_id}/billing_drops"
-        connection = _part(self._call("POST", path, drop.body, {"cloudzero-idempotency-key": key}), "connection", dict)
+        connection = _part(
+            self._call("POST", path, body.content, {"cloudzero-idempotency-key": key}), "connection", dict
+        )
         return Receipt(str(connection.get("drop_id", "")), _row_count(connection))
 
     def validate(self, body: bytes) -> list[str]:

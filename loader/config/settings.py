@@ -96,15 +96,6 @@ def read_streams(environ: Mapping[str, str] = os.environ) -> list[Stream]:
     return [_stream(connection_id, api_url, name) for name, connection_id in found.items()]
 
 
-def read_stream(environ: Mapping[str, str] = os.environ) -> Stream | None:
-    """The first of `read_streams`, which is all that most have; None when there is none.
-
-    Raises:
-        ConfigurationError: as `read_streams`.
-    """
-    return next(iter(read_streams(environ)), None)
-
-
 def read_credentials(environ: Mapping[str, str] = os.environ) -> Credentials:
     """The first of `read_all_credentials`, which is all that most have.
 

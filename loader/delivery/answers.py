@@ -7,15 +7,14 @@ from decimal import Decimal
 
 import orjson
 
-from loader.cloudzero.bodies import encode
 from loader.delivery.push import Push
 from loader.delivery.retry import Sent
 from loader.hours import iso
-from loader.lines import AMOUNT_COLUMN, COST_COLUMN, HOUR_COLUMN, Hour, Line
+from loader.lines import AMOUNT_COLUMN, COST_COLUMN, HOUR_COLUMN, HourSummary, Line
 from loader.money import decimal_text
 
 
-def summary_of(hours: Sequence[Hour]) -> dict[str, object]:
+def summary_of(hours: Sequence[HourSummary]) -> dict[str, object]:
     """The totals of whole hours, with the keys that LiteLLM's dry run has. The cost is exact."""
     return {
         "total_cost": orjson.Fragment(decimal_text(sum((hour.cost for hour in hours), Decimal(0)))),
@@ -46,14 +45,14 @@ def pushes_answer(pushes: Sequence[Push], sent: Sent) -> dict[str, object]:
     }  # fmt: skip
 
 
-def dry_run_answer(lines: Sequence[Line], hours: Sequence[Hour]) -> dict[str, object]:
+def dry_run_answer(lines: Sequence[Line], hours: Sequence[HourSummary]) -> dict[str, object]:
     """The shape that LiteLLM's `POST /cloudzero/dry-run` answers with."""
     return {
         "message": "CloudZero dry run export completed successfully.",
         "status": "success",
         "dry_run_data": {
             "usage_data": [_usage(line) for line in lines],
-            "cbf_data": [orjson.Fragment(encode(line)) for line in lines],
+            "cbf_data": [orjson.Fragment(line.data) for line in lines],
             "summary": summary_of(hours),
         },
     }

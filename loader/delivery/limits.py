@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 
-from loader.cloudzero.bodies import Delivery
+from loader.cloudzero.bodies import BodyGroup
 from loader.delivery.push_log import Entry, HourRecord, accepted_entries
 from loader.errors import GuardError
 from loader.hours import iso, month_start
-from loader.lines import Hour
+from loader.lines import HourSummary
 
 MONTH_ROWS, MONTH_BYTES = 1_000_000, 70_000_000
 WARN_AT = 0.8
@@ -65,7 +65,7 @@ def rooms(records: Mapping[datetime, HourRecord]) -> dict[datetime, Room]:
     return found
 
 
-def shrunk(hours: Iterable[Hour], records: Mapping[datetime, HourRecord]) -> Iterator[HeldBack]:
+def shrunk(hours: Iterable[HourSummary], records: Mapping[datetime, HourRecord]) -> Iterator[HeldBack]:
     """The hours that cost less than what CloudZero accepted of them: retention may have eaten their logs.
 
     Not those whose lines went to another stream: with all streams together they cost no less than at that time.
@@ -78,7 +78,7 @@ def shrunk(hours: Iterable[Hour], records: Mapping[datetime, HourRecord]) -> Ite
 
 
 def without_room(
-    hours: Sequence[Hour], records: Mapping[datetime, HourRecord], bytes_per_line: float, starts_empty: bool
+    hours: Sequence[HourSummary], records: Mapping[datetime, HourRecord], bytes_per_line: float, starts_empty: bool
 ) -> Iterator[HeldBack]:
     """The hours, oldest first, from the first of a month on that would take it past its limits.
 
@@ -129,7 +129,7 @@ class MonthMeter:
         self._held = {entry.hour: (entry.line_count, entry.byte_count) for entry in accepted_entries(records)}
         self.rooms = rooms(records)
 
-    def after(self, delivery: Delivery) -> Room:
+    def after(self, delivery: BodyGroup) -> Room:
         """What the delivery's month will hold."""
         room = self.rooms.get(month_start(delivery.hours[0]), Room())
         if delivery.operation == "replace_drop":
@@ -141,7 +141,7 @@ class MonthMeter:
             room = room.plus(share.row_count, share.byte_count)
         return room
 
-    def require_room(self, delivery: Delivery) -> None:
+    def require_room(self, delivery: BodyGroup) -> None:
         """Stop before a body that takes its month past the limits.
 
         Raises:
@@ -154,7 +154,7 @@ class MonthMeter:
                 f" {MORE_ROOM}; --allow-full-month sends them all the same."
             )
 
-    def took(self, delivery: Delivery) -> None:
+    def took(self, delivery: BodyGroup) -> None:
         """Count a delivery that was accepted."""
         month = month_start(delivery.hours[0])
         self.rooms[month] = self.after(delivery)
@@ -173,7 +173,7 @@ class MonthMeter:
         ]
 
 
-def _moved(hour: Hour, accepted: Entry) -> bool:
+def _moved(hour: HourSummary, accepted: Entry) -> bool:
     before = accepted.cost if accepted.cost_of_all is None else accepted.cost_of_all
     return hour.cost_of_all is not None and hour.cost_of_all >= before
 

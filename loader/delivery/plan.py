@@ -12,7 +12,7 @@ from loader.delivery.limits import MORE_ROOM, HeldBack, shrunk, without_room
 from loader.delivery.push_log import REFUSED, WITHOUT_EFFECT, HourRecord, accepted_entries
 from loader.errors import GuardError, UsageError
 from loader.hours import HOUR, Window, floor_hour, iso, month_start
-from loader.lines import EMPTY, Hour
+from loader.lines import EMPTY, HourSummary
 from loader.warehouse.base import Warehouse
 
 LARGE_LINE = 3_000  # bytes; a new stream is not measured while even lines of this size have room
@@ -59,7 +59,7 @@ class Plan:
     all hours with lines that it does not send.
     """
 
-    hours: tuple[Hour, ...]
+    hours: tuple[HourSummary, ...]
     incomplete: tuple[datetime, ...]
     built_at: datetime
     held_back: tuple[HeldBack, ...] = ()
@@ -151,12 +151,14 @@ def require_complete(plan: Plan, window: Window, now: datetime, named: bool) -> 
         )
 
 
-def _with_emptied(hours: list[Hour], records: Mapping[datetime, HourRecord], window: Window | None) -> list[Hour]:
+def _with_emptied(
+    hours: list[HourSummary], records: Mapping[datetime, HourRecord], window: Window | None
+) -> list[HourSummary]:
     """Without the hours that never had a line, and with those that CloudZero holds and that have lost theirs."""
     with_lines = {hour.start for hour in hours if hour.line_count}
     found = {hour.start: hour for hour in hours}
     emptied = [
-        found[start].emptied() if start in found else Hour(start, 0, Decimal(0), 0, EMPTY)
+        found[start].emptied() if start in found else HourSummary(start, 0, Decimal(0), 0, EMPTY)
         for start, record in records.items()
         if start not in with_lines
         and (window is None or window.start <= start < window.end)
@@ -166,14 +168,14 @@ def _with_emptied(hours: list[Hour], records: Mapping[datetime, HourRecord], win
     return sorted([hour for hour in hours if hour.line_count] + emptied, key=lambda hour: hour.start)
 
 
-def _with_only(hours: list[Hour], only: frozenset[datetime]) -> list[Hour]:
+def _with_only(hours: list[HourSummary], only: frozenset[datetime]) -> list[HourSummary]:
     """Of these hours those, and an hour without lines for each that is not among them."""
     found = {hour.start: hour for hour in hours}
-    return [found.get(start) or Hour(start, 0, Decimal(0), 0, EMPTY) for start in sorted(only)]
+    return [found.get(start) or HourSummary(start, 0, Decimal(0), 0, EMPTY) for start in sorted(only)]
 
 
 def _require_whole_month(
-    selection: Selection, chosen: list[Hour], records: Mapping[datetime, HourRecord], built_at: datetime
+    selection: Selection, chosen: list[HourSummary], records: Mapping[datetime, HourRecord], built_at: datetime
 ) -> None:
     """What replace_drop does not send, it deletes."""
     assert selection.window is not None  # noqa: S101
@@ -199,7 +201,7 @@ def _require_whole_month(
         )
 
 
-def _bytes_per_line(warehouse: Warehouse, chosen: list[Hour], records: Mapping[datetime, HourRecord]) -> float:
+def _bytes_per_line(warehouse: Warehouse, chosen: list[HourSummary], records: Mapping[datetime, HourRecord]) -> float:
     """As measured on the newest hours that CloudZero accepted; on a new stream, on the newest hour to send."""
     newest = [entry for entry in accepted_entries(records) if entry.fingerprint != EMPTY][-24:]
     lines, size = sum(entry.line_count for entry in newest), sum(entry.byte_count for entry in newest)
@@ -212,8 +214,8 @@ def _bytes_per_line(warehouse: Warehouse, chosen: list[Hour], records: Mapping[d
     return size / lines if lines else 0.0
 
 
-def _within(limit: int, hours: list[Hour], oldest_first: bool) -> list[Hour]:
-    chosen: list[Hour] = []
+def _within(limit: int, hours: list[HourSummary], oldest_first: bool) -> list[HourSummary]:
+    chosen: list[HourSummary] = []
     count = 0
     for hour in hours if oldest_first else reversed(hours):
         count += max(1, hour.line_count)
@@ -229,6 +231,6 @@ def _within(limit: int, hours: list[Hour], oldest_first: bool) -> list[Hour]:
     return chosen if oldest_first else chosen[::-1]
 
 
-def _without(hours: list[Hour], held_back: list[HeldBack]) -> list[Hour]:
+def _without(hours: list[HourSummary], held_back: list[HeldBack]) -> list[HourSummary]:
     starts = {each.hour for each in held_back}
     return [hour for hour in hours if hour.start not in starts]

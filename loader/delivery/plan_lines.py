@@ -11,7 +11,7 @@ from itertools import chain
 from loader.delivery.plan import Plan
 from loader.errors import GuardError
 from loader.hours import HOUR, Window, iso
-from loader.lines import COST_COLUMN, HOUR_COLUMN, Hour, Line, Sendable
+from loader.lines import COST_COLUMN, HOUR_COLUMN, HourSummary, Line, Sendable
 from loader.warehouse.base import Warehouse
 
 SLICE_LINES = 30_000  # lines read from the warehouse and held at a time, but for an hour that has more
@@ -42,7 +42,7 @@ def _lines_by_hour(warehouse: Warehouse, plan: Plan) -> Iterator[Iterable[Sendab
             yield found if len(found) == hour.line_count > 0 else _counted(hour, found)
 
 
-def _counted(hour: Hour, lines: Iterable[Sendable]) -> Iterator[Sendable]:
+def _counted(hour: HourSummary, lines: Iterable[Sendable]) -> Iterator[Sendable]:
     """One hour's lines, as many as cbf_hours speaks of; for an hour without lines the one that stands for it."""
     count = 0
     for line in lines:
@@ -90,9 +90,9 @@ def changed(hour: datetime) -> GuardError:
     )
 
 
-def _slices(plan: Plan) -> Iterator[list[Hour]]:
+def _slices(plan: Plan) -> Iterator[list[HourSummary]]:
     """The plan's hours in lists of at most SLICE_LINES lines, with no hour between them that is not sent."""
-    hours: list[Hour] = []
+    hours: list[HourSummary] = []
     count = 0
     for hour in plan.hours:
         between = hours and bisect_right(plan.others, hours[-1].start) != bisect_right(plan.others, hour.start)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from time import monotonic
 
-from loader.cloudzero.bodies import MAX_BODY_BYTES, Delivery, deliveries
+from loader.cloudzero.bodies import MAX_BODY_BYTES, BodyGroup, body_groups
 from loader.delivery.limits import MonthMeter
 from loader.delivery.moves import held_elsewhere
 from loader.delivery.plan import Plan, Selection, plan
@@ -66,7 +66,7 @@ class Push:
         began = monotonic()
         try:
             deliver(
-                deliveries(lines, self.selection.operation, self.max_body_bytes), self.client, self.patience, self.say,
+                body_groups(lines, self.selection.operation, self.max_body_bytes), self.client, self.patience, self.say,
                 journal, self.stop, [hour.start for hour in self.plan.hours], self.sent,
             )  # fmt: skip
         finally:
@@ -110,7 +110,7 @@ class PushJournal(Journal):
         self._planned = {hour.start: hour for hour in plan.hours}
         self._held = {entry.hour for entry in accepted_entries(records)}
 
-    def begins(self, delivery: Delivery) -> None:
+    def begins(self, delivery: BodyGroup) -> None:
         """See `Journal`.
 
         Raises:
@@ -125,7 +125,7 @@ class PushJournal(Journal):
                     raise changed(share.hour)
         self._log.append(self._entries(delivery), delivery.operation, BEGUN)
 
-    def accepted(self, delivery: Delivery, drop_id: str) -> None:
+    def accepted(self, delivery: BodyGroup, drop_id: str) -> None:
         """See `Journal`."""
         entries = self._entries(delivery)
         self._log.append(entries, delivery.operation, ACCEPTED, drop_id)
@@ -133,11 +133,11 @@ class PushJournal(Journal):
         self._held |= {entry.hour for entry in entries}
         self._progress(delivery.row_count)
 
-    def failed(self, delivery: Delivery, outcome: str, detail: str) -> None:
+    def failed(self, delivery: BodyGroup, outcome: str, detail: str) -> None:
         """See `Journal`."""
         self._log.append(self._entries(delivery), delivery.operation, outcome, detail=detail)
 
-    def _entries(self, delivery: Delivery) -> list[Entry]:
+    def _entries(self, delivery: BodyGroup) -> list[Entry]:
         """What the log says of a delivery: its hours, and those that it wipes."""
         entries = [
             Entry(
@@ -156,7 +156,7 @@ class PushJournal(Journal):
             entries += [Entry(hour, EMPTY, 0, delivery.cost * 0, 0) for hour in wiped]
         return entries
 
-    def _fingerprint(self, delivery: Delivery, hour: datetime) -> str | None:
+    def _fingerprint(self, delivery: BodyGroup, hour: datetime) -> str | None:
         """After a sum, what CloudZero holds of an hour is what was there and this."""
         return None if delivery.operation == "sum" else self._planned[hour].fingerprint
 

@@ -17,7 +17,7 @@ from typing import Protocol, TypeVar
 from uuid import uuid4
 
 from loader.cloudzero.bad_rows import first_bad_row
-from loader.cloudzero.bodies import Delivery, Drop
+from loader.cloudzero.bodies import Body, BodyGroup
 from loader.delivery.push_log import REFUSED, UNKNOWN, WITHOUT_EFFECT
 from loader.errors import GuardError, LoaderError, RejectedError, RetryableError, StoppedError, UnknownOutcomeError
 from loader.hours import iso
@@ -32,7 +32,7 @@ Answer = TypeVar("Answer")
 class Client(Protocol):
     """What the delivery needs of AnyCost."""
 
-    def post(self, drop: Drop, key: str) -> Receipt:
+    def post(self, body: Body, key: str) -> Receipt:
         """Send one body once."""
 
     def validate(self, body: bytes) -> list[str]:
@@ -54,13 +54,13 @@ class Receipt(Protocol):
 class Journal:
     """Is told of each try before it is made and after it has ended. This one forgets all."""
 
-    def begins(self, delivery: Delivery) -> None:
+    def begins(self, delivery: BodyGroup) -> None:
         """The bodies are about to be sent. What this raises stops them."""
 
-    def accepted(self, delivery: Delivery, drop_id: str) -> None:
+    def accepted(self, delivery: BodyGroup, drop_id: str) -> None:
         """CloudZero holds all of them."""
 
-    def failed(self, delivery: Delivery, outcome: str, detail: str) -> None:
+    def failed(self, delivery: BodyGroup, outcome: str, detail: str) -> None:
         """The try has ended otherwise: `refused`, `unknown` or `without_effect`."""
 
 
@@ -75,14 +75,14 @@ class Sent:
     drops: int = 0
     last_hour: datetime | None = None
 
-    def add(self, delivery: Delivery) -> None:
+    def add(self, delivery: BodyGroup) -> None:
         """Count one delivery. A sum can bring an hour in several."""
         self.hours += sum(hour != self.last_hour for hour in delivery.hours)
         self.last_hour = delivery.hours[-1]
         self.lines += delivery.row_count
         self.bytes += delivery.byte_count
         self.cost += delivery.cost
-        self.drops += len(delivery.drops)
+        self.drops += len(delivery.bodies)
 
 
 @dataclass(frozen=True)
@@ -138,7 +138,7 @@ class Patience:
 
 
 def deliver(
-    deliveries: Iterable[Delivery],
+    deliveries: Iterable[BodyGroup],
     client: Client,
     patience: Patience,
     say: Callable[[str], None],
@@ -192,7 +192,7 @@ def deliver(
 
 
 def _send(
-    delivery: Delivery,
+    delivery: BodyGroup,
     client: Client,
     patience: Patience,
     say: Callable[[str], None],
@@ -209,19 +209,19 @@ def _send(
         stored = 0  # bodies of this try that were
         try:
             drop_id = ""
-            for index, drop in enumerate(delivery.drops):
-                receipt = client.post(drop, key if index == 0 else str(uuid4()))
-                if receipt.row_count != drop.row_count:
+            for index, body in enumerate(delivery.bodies):
+                receipt = client.post(body, key if index == 0 else str(uuid4()))
+                if receipt.row_count != body.row_count:
                     miscounts += 1
                     raise RetryableError(
-                        f"CloudZero says that it stored {receipt.row_count} rows of a body of {drop.row_count}."
+                        f"CloudZero says that it stored {receipt.row_count} rows of a body of {body.row_count}."
                     )
                 stored, drop_id = stored + 1, receipt.drop_id
             journal.accepted(delivery, drop_id)
             return
         except RejectedError as error:
             journal.failed(delivery, UNKNOWN if doubt or stored else REFUSED, str(error))
-            row = first_bad_row(delivery.drops[stored], client, str(error))
+            row = first_bad_row(delivery.bodies[stored], client, str(error))
             message = f"{error} {row}".rstrip()
             if doubt:
                 raise UnknownOutcomeError(f"{message} An earlier try of it may have been stored.") from error
@@ -240,7 +240,7 @@ def _send(
                 raise
             # The same key gets the stored answer of a try whose answer was lost. For an hour of several bodies that
             # answer is of no use: what was added after it must be replaced, so the first body must count anew.
-            if answered or len(delivery.drops) > 1:
+            if answered or len(delivery.bodies) > 1:
                 key = str(uuid4())
             tries += 1
             say(f"{error} Trying {_hours(delivery)} again in {wait:.0f} s.")
@@ -262,9 +262,9 @@ def _left(sent: Sent, planned: Sequence[datetime]) -> str:
     return f" Left: {len(left)} hours from {iso(left[0])} on." if left else ""
 
 
-def _mend(delivery: Delivery, error: LoaderError) -> str:
+def _mend(delivery: BodyGroup, error: LoaderError) -> str:
     """What the failure left behind, and what to do about it."""
-    if len(delivery.drops) > 1:
+    if len(delivery.bodies) > 1:
         return "That hour may be stored in part; the same command, run again, replaces it."
     if isinstance(error, RejectedError):
         return "Nothing of that was stored."
@@ -273,6 +273,6 @@ def _mend(delivery: Delivery, error: LoaderError) -> str:
     return "The same command, run again, sends the whole hours anew and is safe."
 
 
-def _hours(delivery: Delivery) -> str:
+def _hours(delivery: BodyGroup) -> str:
     first, last = delivery.hours[0], delivery.hours[-1]
     return f"the hour {iso(first)}" if first == last else f"the hours {iso(first)} to {iso(last)}"

@@ -19,14 +19,14 @@ from typing import Any
 
 import orjson
 
-from loader.sandbox.faults import Trouble
-from loader.sandbox.rules import Answer, Body, Limits, Month, Refusal, check_body
+from loader.sandbox.faults import FaultInjector
+from loader.sandbox.rules import Limits, ParsedBody, RequestError, Response, StoredMonth, check_body
 
-__all__ = ["ROOT", "Answer", "AnyCostSandbox", "Body", "Limits", "RequestKey", "Stream", "Trouble"]
+__all__ = ["ROOT", "AnyCostSandbox", "FaultInjector", "Limits", "ParsedBody", "RequestKey", "Response", "StreamKey"]
 ROOT = "/v2/connections/billing/anycost"
 TEST_NAMESPACE_LIFE = timedelta(hours=1)
 KEPT_ANSWERS, KEPT_REQUESTS = 10_000, 200
-Stream = tuple[str, str]  # the value of `cloudzero-test-key`, empty outside of tests, and the connection id
+StreamKey = tuple[str, str]  # the value of `cloudzero-test-key`, empty outside of tests, and the connection id
 RequestKey = tuple[str, str, str]  # method, path, value of `cloudzero-idempotency-key`
 
 
@@ -38,22 +38,22 @@ class AnyCostSandbox:
         api_key: str,
         limits: Limits | None = None,
         clock: Callable[[], datetime] = lambda: datetime.now(timezone.utc),
-        trouble: Trouble | None = None,
+        faults: FaultInjector | None = None,
     ) -> None:
         self.limits = limits or Limits()
-        self.trouble = trouble
+        self.faults = faults
         self.concurrent_requests_seen = 0
         self._api_key = api_key
         self._clock = clock
         self._lock = threading.Lock()
-        self._busy: set[Stream] = set()
+        self._busy: set[StreamKey] = set()
         self._under_way: set[RequestKey] = set()
-        self._answers: OrderedDict[RequestKey, Answer] = OrderedDict()
-        self._streams: dict[Stream, dict[str, Month]] = {}
+        self._answers: OrderedDict[RequestKey, Response] = OrderedDict()
+        self._streams: dict[StreamKey, dict[str, StoredMonth]] = {}
         self._requests: deque[dict[str, Any]] = deque(maxlen=KEPT_REQUESTS)
         self._drops = 0
 
-    def handle(self, method: str, path: str, headers: Mapping[str, str], body: bytes | None) -> Answer:
+    def handle(self, method: str, path: str, headers: Mapping[str, str], body: bytes | None) -> Response:
         """Answer one request. `body` is None when it was too large to be read at all.
 
         A repeated `cloudzero-idempotency-key` gets the first answer to this method and path again, errors included,
@@ -91,11 +91,11 @@ class AnyCostSandbox:
                 "month_bytes": self.limits.month_bytes,
             },
             "concurrent_requests_seen": seen,
-            "trouble": dict(self.trouble.counts) if self.trouble else {},
+            "trouble": dict(self.faults.counts) if self.faults else {},
             "requests": requests,
         }  # fmt: skip
 
-    def _repeated(self, key: RequestKey) -> Answer | None:
+    def _repeated(self, key: RequestKey) -> Response | None:
         """What a repeated request gets; None for a first one, which is under way from here on."""
         if not key[2]:
             return None
@@ -108,16 +108,16 @@ class AnyCostSandbox:
             self._under_way.add(key)
             return None
 
-    def _first(self, key: RequestKey, headers: Mapping[str, str], body: bytes | None) -> Answer:
+    def _first(self, key: RequestKey, headers: Mapping[str, str], body: bytes | None) -> Response:
         try:
             try:
                 answer = self._route(key[0], key[1], headers, body)
-            except Refusal as refusal:
+            except RequestError as refusal:
                 answer = refusal.answer
             if key[2] and answer.kept:
                 with self._lock:
                     # The service does not know that its answer was lost on the way.
-                    self._answers[key] = replace(answer, cut=False, trouble="")
+                    self._answers[key] = replace(answer, cut=False, fault="")
                     if len(self._answers) > KEPT_ANSWERS:
                         self._answers.popitem(last=False)
             return answer
@@ -125,86 +125,86 @@ class AnyCostSandbox:
             with self._lock:
                 self._under_way.discard(key)
 
-    def _route(self, method: str, path: str, headers: Mapping[str, str], body: bytes | None) -> Answer:
+    def _route(self, method: str, path: str, headers: Mapping[str, str], body: bytes | None) -> Response:
         if not hmac.compare_digest(headers.get("authorization", "").encode(), self._api_key.encode()):
-            raise Refusal(403, "User is not authorized to access this resource")
+            raise RequestError(403, "User is not authorized to access this resource")
         if method == "POST" and path == f"{ROOT}/validate_billing_drop":
             return self._validate(body)
         match = re.fullmatch(rf"{ROOT}/([^/]+)/billing_drops(?:/(\d{{4}}-\d\d))?", path)
         if not match:
-            raise Refusal(404, f"There is no {method} {path}", "NotFound")
+            raise RequestError(404, f"There is no {method} {path}", "NotFound")
         stream, month = (headers.get("cloudzero-test-key", ""), match[1]), match[2]
         if method == "POST" and month is None:
             return self._store(stream, body)
         if method == "GET":
-            return self._with_trouble(lambda: self._read(stream, month), is_read=True)
-        raise Refusal(404, f"There is no {method} {path}", "NotFound")
+            return self._with_faults(lambda: self._read(stream, month), is_read=True)
+        raise RequestError(404, f"There is no {method} {path}", "NotFound")
 
-    def _store(self, stream: Stream, content: bytes | None) -> Answer:
+    def _store(self, stream: StreamKey, content: bytes | None) -> Response:
         with self._lock:
             if stream in self._busy:
                 self.concurrent_requests_seen += 1
                 raise _conflict()
             self._busy.add(stream)
         try:
-            return self._with_trouble(lambda: self._apply(self._checked(content), stream))
+            return self._with_faults(lambda: self._apply(self._checked(content), stream))
         finally:
             with self._lock:
                 self._busy.discard(stream)
 
-    def _with_trouble(self, act: Callable[[], Answer], is_read: bool = False) -> Answer:
-        def answered() -> Answer:
+    def _with_faults(self, act: Callable[[], Response], is_read: bool = False) -> Response:
+        def answered() -> Response:
             try:
                 return act()
-            except Refusal as refusal:
+            except RequestError as refusal:
                 return refusal.answer
 
-        return self.trouble.around(answered, is_read) if self.trouble else answered()
+        return self.faults.around(answered, is_read) if self.faults else answered()
 
-    def _checked(self, content: bytes | None) -> Body:
+    def _checked(self, content: bytes | None) -> ParsedBody:
         return check_body(content, self.limits.body_bytes)
 
-    def _apply(self, body: Body, stream: Stream) -> Answer:
+    def _apply(self, body: ParsedBody, stream: StreamKey) -> Response:
         held = self._held(stream).get(body.month)
         kept = {} if held is None or body.operation == "replace_drop" else dict(held.hours)
         for start, hour in body.hours.items():
             kept[start] = kept[start].and_then(hour) if body.operation == "sum" and start in kept else hour
-        after = Month(kept, self._clock())
+        after = StoredMonth(kept, self._clock())
         if after.row_count() > self.limits.month_rows:
-            raise Refusal(400, f"{body.month} would hold more than {self.limits.month_rows:,} rows")
+            raise RequestError(400, f"{body.month} would hold more than {self.limits.month_rows:,} rows")
         if after.size() > self.limits.month_bytes:
-            raise Refusal(400, f"{body.month} would hold more than {self.limits.month_bytes:,} bytes")
+            raise RequestError(400, f"{body.month} would hold more than {self.limits.month_bytes:,} bytes")
         with self._lock:
             self._drops += 1
             after.drop_id = f"drop-{self._drops:08d}"
             self._streams.setdefault(stream, {})[body.month] = after
         said = {"drop_id": after.drop_id, "month": body.sent_month, "row_count": body.row_count}
-        return Answer(200, orjson.dumps({"connection": said}), rows=body.row_count)
+        return Response(200, orjson.dumps({"connection": said}), rows=body.row_count)
 
-    def _validate(self, content: bytes | None) -> Answer:
+    def _validate(self, content: bytes | None) -> Response:
         errors: list[str] = []
         try:
             self._checked(content)
-        except Refusal as refusal:
+        except RequestError as refusal:
             if refusal.answer.status != 400:
                 raise
             errors = [str(refusal)]
-        return Answer(200, orjson.dumps({"connection": {"is_valid": not errors, "errors": errors}}))
+        return Response(200, orjson.dumps({"connection": {"is_valid": not errors, "errors": errors}}))
 
-    def _read(self, stream: Stream, name: str | None) -> Answer:
+    def _read(self, stream: StreamKey, name: str | None) -> Response:
         months = self._held(stream)
         if name is None:
             drops = [
                 {"drop_id": month.drop_id, "month": each, "row_count": month.row_count()}
                 for each, month in sorted(months.items())
             ]
-            return Answer(200, orjson.dumps({"billing_drops": drops}))
+            return Response(200, orjson.dumps({"billing_drops": drops}))
         if name not in months:
-            raise Refusal(404, f"There is no billing drop for {name}", "NotFound")
+            raise RequestError(404, f"There is no billing drop for {name}", "NotFound")
         rows = [row for _, hour in sorted(months[name].hours.items()) for row in hour.rows]
-        return Answer(200, b'{"billing_drop":[' + b",".join(rows) + b"]}")
+        return Response(200, b'{"billing_drop":[' + b",".join(rows) + b"]}")
 
-    def _held(self, stream: Stream) -> dict[str, Month]:
+    def _held(self, stream: StreamKey) -> dict[str, StoredMonth]:
         """The months of a stream. A test key's are its own, and each lasts one hour from its last change."""
         with self._lock:
             ended = self._clock() - TEST_NAMESPACE_LIFE
@@ -216,15 +216,15 @@ class AnyCostSandbox:
                     del self._streams[each]
             return dict(self._streams.get(stream, {}))
 
-    def _look(self, path: str) -> Answer:
+    def _look(self, path: str) -> Response:
         state = self.state()
         if path == "/state":
-            return Answer(200, orjson.dumps(state, option=orjson.OPT_INDENT_2))
+            return Response(200, orjson.dumps(state, option=orjson.OPT_INDENT_2))
         from loader.sandbox.page import page
 
-        return Answer(200, page(state).encode(), "text/html; charset=utf-8")
+        return Response(200, page(state).encode(), "text/html; charset=utf-8")
 
-    def _note(self, method: str, path: str, answer: Answer, size: int, rows: int) -> None:
+    def _note(self, method: str, path: str, answer: Response, size: int, rows: int) -> None:
         with self._lock:
             self._requests.append(
                 {
@@ -234,10 +234,10 @@ class AnyCostSandbox:
                     "bytes": size,
                     "rows": rows,
                     "status": answer.status,
-                    "trouble": answer.trouble,
+                    "trouble": answer.fault,
                 }
             )
 
 
-def _conflict() -> Refusal:
-    return Refusal(409, "Another request for this stream is under way", "Conflict")
+def _conflict() -> RequestError:
+    return RequestError(409, "Another request for this stream is under way", "Conflict")

@@ -15,7 +15,7 @@ from email.utils import formatdate
 
 import orjson
 
-from loader.sandbox.rules import Answer
+from loader.sandbox.rules import Response
 
 # Named by what happens, and whether before or after the drop took effect.
 LATENCY_BEFORE, LATENCY_AFTER = "latency_before", "latency_after"
@@ -34,7 +34,7 @@ LONGEST_RETRY_AFTER = 2  # seconds
 
 
 @dataclass(frozen=True)
-class Blow:
+class Fault:
     """What one request meets, drawn before it is looked at."""
 
     kind: str
@@ -44,7 +44,7 @@ class Blow:
     as_date: bool  # whether `retry_after` is written as an HTTP date
     miscount: int  # added to the row count
 
-    def error(self) -> Answer:
+    def error(self) -> Response:
         """The answer of an error, 429 or 5xx, without effect."""
         if self.kind != TOO_MANY_REQUESTS:
             return _message(self.status, "The service has a problem", self.kind)
@@ -54,23 +54,23 @@ class Blow:
         value = formatdate(time.time() + self.retry_after, usegmt=True) if self.as_date else str(self.retry_after)
         return replace(answer, headers={"Retry-After": value})
 
-    def spoil(self, answer: Answer) -> Answer:
+    def spoil(self, answer: Response) -> Response:
         """What becomes of the answer to a request that took effect."""
         if self.kind == CUT_AFTER:
-            return replace(answer, cut=True, trouble=self.kind)
+            return replace(answer, cut=True, fault=self.kind)
         if self.kind == SERVER_ERROR_AFTER:
             return replace(_message(500, "The service has a problem", self.kind), rows=answer.rows)
         if self.kind == WRONG_ROW_COUNT:
             content = orjson.loads(answer.body)
             content["connection"]["row_count"] += self.miscount
-            return replace(answer, body=orjson.dumps(content), trouble=self.kind)
+            return replace(answer, body=orjson.dumps(content), fault=self.kind)
         if self.kind == NOT_JSON:
             page = b"<html><body>It works!</body></html>"
-            return replace(answer, body=page, content_type="text/html", trouble=self.kind)
-        return replace(answer, trouble=self.kind)
+            return replace(answer, body=page, content_type="text/html", fault=self.kind)
+        return replace(answer, fault=self.kind)
 
 
-class Trouble:
+class FaultInjector:
     """Makes trouble for a share of the drops. `rate` may be changed at any time; 0.0 switches it off.
 
     Requests that get an answer from memory, a 409 or a 403 meet none and are not counted in the order: how many of
@@ -111,33 +111,33 @@ class Trouble:
         self._lock = threading.Lock()
         self._asked = {False: 0, True: 0}  # requests so far: drops and reads
 
-    def around(self, act: Callable[[], Answer], is_read: bool = False) -> Answer:
+    def around(self, act: Callable[[], Response], is_read: bool = False) -> Response:
         """Answer a request that `act` would answer, with or without trouble, and with or without acting.
 
         Latency passes within: the caller keeps the stream busy meanwhile, and acts whether or not the sender waits.
         """
-        blow = self._draw(is_read)
-        if blow is None:
+        fault = self._draw(is_read)
+        if fault is None:
             return act()
-        if blow.kind == CUT_BEFORE:
-            self._count(blow)
-            return Answer(0, cut=True, kept=False, trouble=blow.kind)
-        if blow.kind in (TOO_MANY_REQUESTS, SERVER_ERROR_BEFORE):
-            self._count(blow)
-            return blow.error()
-        if blow.kind == LATENCY_BEFORE:
-            self._count(blow)
-            self._sleep(blow.seconds)
+        if fault.kind == CUT_BEFORE:
+            self._count(fault)
+            return Response(0, cut=True, kept=False, fault=fault.kind)
+        if fault.kind in (TOO_MANY_REQUESTS, SERVER_ERROR_BEFORE):
+            self._count(fault)
+            return fault.error()
+        if fault.kind == LATENCY_BEFORE:
+            self._count(fault)
+            self._sleep(fault.seconds)
         answer = act()
-        if blow.kind in ONLY_OF_SUCCESS and answer.status != 200:
+        if fault.kind in ONLY_OF_SUCCESS and answer.status != 200:
             return answer
-        if blow.kind != LATENCY_BEFORE:
-            self._count(blow)
-        if blow.kind == LATENCY_AFTER:
-            self._sleep(blow.seconds)
-        return blow.spoil(answer)
+        if fault.kind != LATENCY_BEFORE:
+            self._count(fault)
+        if fault.kind == LATENCY_AFTER:
+            self._sleep(fault.seconds)
+        return fault.spoil(answer)
 
-    def _draw(self, is_read: bool) -> Blow | None:
+    def _draw(self, is_read: bool) -> Fault | None:
         """What the next request meets. Each has its own generator, so that a change of rate moves no other draw."""
         if is_read and not self.reads:
             return None
@@ -150,7 +150,7 @@ class Trouble:
         kinds = [kind for kind in self._kinds if not (is_read and kind in NOT_FOR_READS)]
         if not kinds:
             return None
-        return Blow(
+        return Fault(
             kind=draw.choice(kinds),
             seconds=draw.uniform(0, self._max_latency),
             status=draw.choice((500, 502, 503)),
@@ -159,11 +159,11 @@ class Trouble:
             miscount=draw.choice((-1, 1)),
         )
 
-    def _count(self, blow: Blow) -> None:
+    def _count(self, fault: Fault) -> None:
         with self._lock:
             # A new dictionary: whoever reads the old one is not disturbed.
-            self.counts = {**self.counts, blow.kind: self.counts[blow.kind] + 1}
+            self.counts = {**self.counts, fault.kind: self.counts[fault.kind] + 1}
 
 
-def _message(status: int, text: str, kind: str) -> Answer:
-    return Answer(status, orjson.dumps({"message": text}), trouble=kind)
+def _message(status: int, text: str, kind: str) -> Response:
+    return Response(status, orjson.dumps({"message": text}), fault=kind)

@@ -38,10 +38,10 @@ class Limits:
 
 
 @dataclass(frozen=True)
-class Answer:
+class Response:
     """One answer: JSON unless it says otherwise. `rows` is how many rows were taken, for the request log.
 
-    `cut`: the connection ends without an answer. `kept`: a repeated idempotency key gets it again. `trouble` is the
+    `cut`: the connection ends without an answer. `kept`: a repeated idempotency key gets it again. `fault` is the
     kind that was made of it, for the request log.
     """
 
@@ -52,10 +52,10 @@ class Answer:
     headers: Mapping[str, str] = field(default_factory=dict)
     cut: bool = False
     kept: bool = True
-    trouble: str = ""
+    fault: str = ""
 
 
-class Refusal(Exception):  # noqa: N818
+class RequestError(Exception):
     """A request that gets an error answer."""
 
     def __init__(self, status: int, message: str, kind: str = "ValidationError") -> None:
@@ -64,11 +64,11 @@ class Refusal(Exception):  # noqa: N818
             {"error": {"message": message, "type": kind}} if status in (400, 404, 409) else {"message": message}
         )
         # Whether another request is under way says nothing of the next try, so that answer is not repeated to it.
-        self.answer = Answer(status, orjson.dumps(content), kept=status != 409)
+        self.answer = Response(status, orjson.dumps(content), kept=status != 409)
 
 
 @dataclass
-class Hour:
+class StoredHour:
     """The rows of one hour, each as the bytes of its JSON; their cost in USD and their size in bytes."""
 
     rows: list[bytes] = field(default_factory=list)
@@ -83,9 +83,9 @@ class Hour:
         self.size += len(content)
         self.cost = EXACT.add(self.cost, Decimal(row["cost/cost"]))
 
-    def and_then(self, later: Hour) -> Hour:
+    def and_then(self, later: StoredHour) -> StoredHour:
         """The rows of both, in a new hour: one that is held is never changed, so that it can be read meanwhile."""
-        return Hour(self.rows + later.rows, EXACT.add(self.cost, later.cost), self.size + later.size)
+        return StoredHour(self.rows + later.rows, EXACT.add(self.cost, later.cost), self.size + later.size)
 
     @cached_property
     def digest(self) -> str:
@@ -94,10 +94,10 @@ class Hour:
 
 
 @dataclass
-class Month:
+class StoredMonth:
     """What one stream holds of one month (`YYYY-MM`)."""
 
-    hours: dict[datetime, Hour]
+    hours: dict[datetime, StoredHour]
     changed_at: datetime
     drop_id: str = ""
 
@@ -133,13 +133,13 @@ class Month:
 
 
 @dataclass(frozen=True)
-class Body:
+class ParsedBody:
     """A checked body: its month, operation and rows by hour."""
 
     month: str
     sent_month: str
     operation: str
-    hours: dict[datetime, Hour]
+    hours: dict[datetime, StoredHour]
 
     @property
     def row_count(self) -> int:
@@ -147,32 +147,32 @@ class Body:
         return sum(len(hour.rows) for hour in self.hours.values())
 
 
-def check_body(content: bytes | None, body_bytes: int) -> Body:
+def check_body(content: bytes | None, body_bytes: int) -> ParsedBody:
     """The body, or a refusal that names the row and the column.
 
     Raises:
-        Refusal: it breaks a rule, or is larger than `body_bytes`; None is larger than anything.
+        RequestError: it breaks a rule, or is larger than `body_bytes`; None is larger than anything.
     """
     if content is None or len(content) > body_bytes:
-        raise Refusal(413, "Request Entity Too Large")
+        raise RequestError(413, "Request Entity Too Large")
     try:
         body = orjson.loads(content)
     except orjson.JSONDecodeError as error:
-        raise Refusal(400, f"The body is not JSON: {error}") from error
+        raise RequestError(400, f"The body is not JSON: {error}") from error
     for problem in VALIDATOR.iter_errors(body):
-        raise Refusal(400, _where(problem.instance_path, problem.message))
+        raise RequestError(400, _where(problem.instance_path, problem.message))
     if "month" not in body:
-        raise Refusal(400, "The body names no month")
+        raise RequestError(400, "The body names no month")
     month = _utc(body["month"], "month").isoformat()[:7]
-    hours: dict[datetime, Hour] = {}
+    hours: dict[datetime, StoredHour] = {}
     starts: dict[str, datetime] = {}
     for index, row in enumerate(body["data"]):
         text = row["time/usage_start"]
         start = starts.get(text)
         if start is None:
             start = starts[text] = _hour_of(text, month, index)
-        hours.setdefault(start, Hour()).add(row)
-    return Body(month, body["month"], body.get("operation", "replace_drop"), hours)
+        hours.setdefault(start, StoredHour()).add(row)
+    return ParsedBody(month, body["month"], body.get("operation", "replace_drop"), hours)
 
 
 def exact_sum(amounts: Iterable[Decimal]) -> Decimal:
@@ -203,13 +203,13 @@ def _utc(text: str, name: str) -> datetime:
         moment = moment.replace(microsecond=1 if re.search(r"\.0*[1-9]", text) else 0)
         return (moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)).astimezone(timezone.utc)
     except (ValueError, OverflowError) as error:
-        raise Refusal(400, f"{name}: {text!r} is no time") from error
+        raise RequestError(400, f"{name}: {text!r} is no time") from error
 
 
 def _hour_of(text: str, month: str, index: int) -> datetime:
     start = _utc(text, f"row {index}, time/usage_start")
     if start.strftime("%Y-%m") != month:
-        raise Refusal(400, f"row {index}, time/usage_start: {text} does not lie in the body's month, {month}")
+        raise RequestError(400, f"row {index}, time/usage_start: {text} does not lie in the body's month, {month}")
     if (start.minute, start.second, start.microsecond) != (0, 0, 0):
-        raise Refusal(400, f"row {index}, time/usage_start: {text} is not on the hour")
+        raise RequestError(400, f"row {index}, time/usage_start: {text} is not on the hour")
     return start

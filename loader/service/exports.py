@@ -18,7 +18,7 @@ from loader.delivery.answers import dry_run_answer, pushes_answer
 from loader.delivery.plan import Selection
 from loader.errors import GuardError, LockedError, UsageError
 from loader.hours import HOUR, Window, floor_hour, iso
-from loader.lines import Hour
+from loader.lines import HourSummary
 from loader.runs.run import Ears, Job, held_back, send
 from loader.service.access import Access
 from loader.service.metrics import Metrics
@@ -230,7 +230,7 @@ class Exports:
             self.dry_runs.release()
 
 
-def newest_hours(hours: Sequence[Hour], limit: int) -> Window | None:
+def newest_hours(hours: Sequence[HourSummary], limit: int) -> Window | None:
     """The newest hours with at most so many lines together, and at least one: an hour is sent whole or not at all.
 
     Args:

@@ -17,7 +17,7 @@ from loader.delivery.limits import MONTH_BYTES, MONTH_ROWS, WARN_AT, Room, rooms
 from loader.delivery.plan import Selection, plan
 from loader.delivery.push_log import HourRecord, PushLog, streams
 from loader.hours import HOUR, Window, floor_hour, iso, month_start
-from loader.lines import Hour
+from loader.lines import HourSummary
 from loader.money import decimal_text
 from loader.service import reads
 from loader.service.answers import Month, Overview, StreamOverview, Totals, Usage
@@ -127,7 +127,7 @@ def _totals(
     name: str,
     window: Window,
     sums: reads.Source,
-    hours: Mapping[datetime, Hour],
+    hours: Mapping[datetime, HourSummary],
     records: Sequence[HourRecord] | None,
 ) -> Totals:
     """The three sums, and what `loader reconcile` would say of them."""

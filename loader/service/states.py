@@ -9,7 +9,7 @@ from loader.delivery.limits import HeldBack
 from loader.delivery.plan import Plan
 from loader.delivery.push_log import BEGUN, REFUSED, UNKNOWN, WITHOUT_EFFECT, HourRecord
 from loader.hours import HOUR, Window, floor_hour, iso
-from loader.lines import Hour
+from loader.lines import HourSummary
 from loader.money import decimal_text
 from loader.service.answers import Cell, State
 
@@ -22,7 +22,7 @@ FAILED = {
 
 def cells(
     window: Window,
-    hours: Mapping[datetime, Hour],
+    hours: Mapping[datetime, HourSummary],
     records: Mapping[datetime, HourRecord],
     plan: Plan,
     now: datetime,
@@ -65,7 +65,7 @@ def cells(
 _NOTHING_YET: tuple[State, str] = ("future", "")
 
 
-def _incomplete(hour: Hour | None, has_ended: bool) -> tuple[State, str]:
+def _incomplete(hour: HourSummary | None, has_ended: bool) -> tuple[State, str]:
     if has_ended:
         return "incomplete", "it has ended, but dbt has not run since"
     return "incomplete", "it is still running" if hour and hour.line_count else "it is still running, without usage yet"
@@ -88,7 +88,7 @@ def _pending(record: HourRecord | None) -> tuple[State, str]:
     return "changed", f"sent as ${decimal_text(record.accepted.cost)}" if record.accepted else ""
 
 
-def _settled(hour: Hour | None, record: HourRecord | None) -> tuple[State, str]:
+def _settled(hour: HourSummary | None, record: HourRecord | None) -> tuple[State, str]:
     if hour and hour.line_count and record is not None and record.holds(hour.fingerprint):
         return "sent", ""
     if hour and hour.line_count:

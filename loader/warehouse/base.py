@@ -21,7 +21,7 @@ from loader.config.profiles import Target
 from loader.config.settings import Stream
 from loader.errors import ConfigurationError
 from loader.hours import HOUR, Window, iso
-from loader.lines import AMOUNT_COLUMN, COST_COLUMN, EMPTY, HOUR_COLUMN, Hour, Line, Sendable
+from loader.lines import AMOUNT_COLUMN, COST_COLUMN, EMPTY, HOUR_COLUMN, HourSummary, Line, Sendable
 from loader.warehouse.sql_values import parsed
 
 BATCH_ROWS = 2_000
@@ -106,7 +106,7 @@ class Warehouse(ABC):
             return utc(moment)
         raise ConfigurationError(f"{self.target.schema}.cbf_as_of is empty: {NOT_BUILT}.")
 
-    def hours(self, window: Window | None = None) -> list[Hour]:
+    def hours(self, window: Window | None = None) -> list[HourSummary]:
         """The hours of the window that were ever summed, oldest first; all for None. One can be without lines."""
         where, bounds = self.between("usage_hour", window)
         ours = "" if self._stream is None else f"where {self._in_stream()}"
@@ -134,7 +134,7 @@ class Warehouse(ABC):
             order by every_stream.usage_hour
         """  # noqa: S608
         return [
-            Hour(utc(hour), int(count), Decimal(cost), int(tokens), fingerprint, Decimal(cost_of_all))
+            HourSummary(utc(hour), int(count), Decimal(cost), int(tokens), fingerprint, Decimal(cost_of_all))
             for hour, count, cost, tokens, fingerprint, cost_of_all in self.rows(statement, (*bounds, *stream))
         ]
 

@@ -14,7 +14,7 @@ import pytest
 
 from loader.hours import HOUR, iso
 from loader.sandbox.anycost import AnyCostSandbox, Limits
-from loader.sandbox.rules import Body, Refusal
+from loader.sandbox.rules import ParsedBody, RequestError
 from loader.sandbox.server import SandboxServer, serve_sandbox
 from tests.support.anycost import CONNECTION, KEY, Held, credentials, held, read_back
 from tests.support.project import BIN, ROOT, Outcome
@@ -346,9 +346,9 @@ def test_a_large_hour_goes_in_parts_and_is_counted_whole(warehouse: BuiltWarehou
 class Picky(AnyCostSandbox):
     """Takes no line of the team `odd`, and does not say which line it is."""
 
-    def _checked(self, content: bytes | None) -> Body:
+    def _checked(self, content: bytes | None) -> ParsedBody:
         if b":odd:" in (content or b""):
-            raise Refusal(400, "Bad Request")
+            raise RequestError(400, "Bad Request")
         return super()._checked(content)
 
 

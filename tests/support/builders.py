@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
 
-from loader.cloudzero.bodies import Drop
+from loader.cloudzero.bodies import Body
 from loader.cloudzero.client import Receipt
 from loader.delivery.retry import Patience
 from loader.hours import iso
@@ -28,15 +28,15 @@ class FakeClient:
     answers: list[Exception | int | None] = field(default_factory=list)
     bad: bytes = b"\0"  # validation finds fault with a body that holds this
     validation: Exception | None = None
-    sent: list[tuple[Drop, str]] = field(default_factory=list)
+    sent: list[tuple[Body, str]] = field(default_factory=list)
 
-    def post(self, drop: Drop, key: str) -> Receipt:
+    def post(self, body: Body, key: str) -> Receipt:
         """The next answer: an error to raise, a row count, or None for the right one."""
-        self.sent.append((drop, key))
+        self.sent.append((body, key))
         answer = self.answers.pop(0) if self.answers else None
         if isinstance(answer, Exception):
             raise answer
-        return Receipt("drop", drop.row_count if answer is None else answer)
+        return Receipt("drop", body.row_count if answer is None else answer)
 
     def validate(self, body: bytes) -> list[str]:
         """What is wrong with a body."""
@@ -47,7 +47,7 @@ class FakeClient:
     @property
     def operations(self) -> list[str]:
         """Operations in the order they were sent."""
-        return [drop.operation for drop, _ in self.sent]
+        return [body.operation for body, _ in self.sent]
 
     @property
     def keys(self) -> list[str]:

@@ -17,7 +17,7 @@ from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 
 from loader.hours import HOUR, iso
-from loader.sandbox.anycost import AnyCostSandbox, Limits, Trouble
+from loader.sandbox.anycost import AnyCostSandbox, FaultInjector, Limits
 from loader.sandbox.faults import KINDS
 from loader.sandbox.server import SandboxServer, serve_sandbox
 from tests.support.anycost import KEY, credentials, held
@@ -57,7 +57,7 @@ class Schedule:
     seed: int
     warehouse: BuiltWarehouse
     anycost: SandboxServer
-    trouble: Trouble
+    trouble: FaultInjector
     folder: Path
     usage: dict[int, list[Usage]] = field(default_factory=dict)
     counts: Counter[str] = field(default_factory=Counter)
@@ -179,8 +179,8 @@ def play(seed: int, warehouse: BuiltWarehouse, folder: Path) -> Counter[str]:
     """
     chance = random.Random(f"trouble {seed}")  # noqa: S311
     kinds = chance.sample(KINDS, chance.randint(1, len(KINDS)))
-    trouble = Trouble(seed, 0.0, LATENCY, kinds)
-    with serve_sandbox(AnyCostSandbox(KEY, Limits(body_bytes=BODY_BYTES), trouble=trouble)) as anycost:
+    trouble = FaultInjector(seed, 0.0, LATENCY, kinds)
+    with serve_sandbox(AnyCostSandbox(KEY, Limits(body_bytes=BODY_BYTES), faults=trouble)) as anycost:
         warehouse.project.settings = credentials(anycost)
         schedule = Schedule(seed, warehouse, anycost, trouble, folder)
         for _ in range(chance.randint(2, 6)):

@@ -14,7 +14,6 @@ from datetime import datetime, timedelta, timezone
 from decimal import Decimal
 from pathlib import Path
 
-from loader.cloudzero.bodies import encode
 from loader.config.profiles import read_target
 from loader.hours import HOUR, Window
 from loader.warehouse.base import open_warehouse
@@ -68,7 +67,7 @@ class BuiltWarehouse:
         found: dict[str, list[bytes]] = {}
         with open_warehouse(target, 30, print) as warehouse:
             for line in warehouse.lines(Window(START - 1000 * HOUR, START + 10_000 * HOUR)):
-                found.setdefault(line.values["time/usage_start"], []).append(encode(line))
+                found.setdefault(line.values["time/usage_start"], []).append(line.data)
         wanted = {f"{START + number * HOUR:%Y-%m-%dT%H:%M:%SZ}" for number in hours}
         return {hour: sorted(rows) for hour, rows in found.items() if hour in wanted}
 

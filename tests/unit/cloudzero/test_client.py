@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from loader.cloudzero.bodies import deliveries
+from loader.cloudzero.bodies import body_groups
 from loader.cloudzero.client import AnyCost
 from loader.config.settings import Credentials, Secret
 from loader.errors import RejectedError, RetryableError, UnknownOutcomeError
@@ -22,8 +22,8 @@ from tests.support.builders import line
 
 KEY = "key-0815"
 OK = '{"connection": {"drop_id": "d1", "month": "2024-01", "row_count": 1}}'
-(DELIVERY,) = deliveries([line()], "replace_hourly")
-DROP = DELIVERY.drops[0]
+(DELIVERY,) = body_groups([line()], "replace_hourly")
+DROP = DELIVERY.bodies[0]
 
 
 class Script:
@@ -204,7 +204,7 @@ def test_what_is_sent(script: Script) -> None:
     assert headers["Authorization"] == KEY
     assert headers["cloudzero-idempotency-key"] == "k1"
     assert headers["Content-Type"] == "application/json"
-    assert body == DROP.body
+    assert body == DROP.content
 
 
 def test_a_netrc_does_not_replace_the_key(script: Script, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -221,7 +221,7 @@ def test_validation(script: Script) -> None:
         ('{"connection": {"is_valid": false}}', ["it is not valid, and no reason was given"]),
     ):
         script.body = body
-        assert script.client().validate(DROP.body) == errors
+        assert script.client().validate(DROP.content) == errors
     assert {path for _, path, _, _ in script.asked} == {"/v2/connections/billing/anycost/validate_billing_drop"}
 
 
@@ -232,7 +232,7 @@ def test_other_errors_of_reading_and_validating_are_errors(script: Script, statu
     with pytest.raises(error):
         script.client().read_month("2024-01")
     with pytest.raises(error):
-        script.client().validate(DROP.body)
+        script.client().validate(DROP.content)
 
 
 def test_reading_a_month_back(script: Script) -> None:

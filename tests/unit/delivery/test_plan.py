@@ -17,7 +17,7 @@ from loader.delivery.plan_lines import lines_of
 from loader.delivery.push_log import Entry, HourRecord
 from loader.errors import GuardError, UsageError
 from loader.hours import HOUR, Window
-from loader.lines import Hour, Line
+from loader.lines import HourSummary, Line
 from loader.warehouse.base import Warehouse
 from tests.support.builders import line
 
@@ -33,10 +33,10 @@ class FakeWarehouse(Warehouse):
         """As given."""
         return self.built
 
-    def hours(self, window: Window | None = None) -> list[Hour]:
+    def hours(self, window: Window | None = None) -> list[HourSummary]:
         """As given."""
         found = [
-            Hour(FIRST + n * HOUR, count, Decimal(count), count, f"f{count}")
+            HourSummary(FIRST + n * HOUR, count, Decimal(count), count, f"f{count}")
             for n, count in enumerate(self.counts)
             if count
         ]

@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import pytest
 
-from loader.cloudzero.bodies import Delivery, Drop, deliveries
+from loader.cloudzero.bodies import Body, BodyGroup, body_groups
 from loader.cloudzero.client import Receipt
 from loader.delivery.retry import MAX_MISCOUNTS, MAX_WAIT, Journal, Patience, Sent, deliver
 from loader.errors import GuardError, LoaderError, RejectedError, RetryableError, StoppedError, UnknownOutcomeError
@@ -20,20 +20,20 @@ BROKEN = RetryableError("CloudZero answered 500.")
 REFUSED = RejectedError("CloudZero answered 403.")
 
 
-def one(operation: str = "replace_hourly") -> list[Delivery]:
+def one(operation: str = "replace_hourly") -> list[BodyGroup]:
     """One body."""
-    return list(deliveries([line()], operation))
+    return list(body_groups([line()], operation))
 
 
-def split() -> list[Delivery]:
+def split() -> list[BodyGroup]:
     """One hour in three bodies."""
-    found = list(deliveries([line(resource=f"czrn:{n:04}") for n in range(9)], "replace_hourly", max_bytes=500))
-    assert [len(d.drops) for d in found] == [3]
+    found = list(body_groups([line(resource=f"czrn:{n:04}") for n in range(9)], "replace_hourly", max_bytes=500))
+    assert [len(d.bodies) for d in found] == [3]
     return found
 
 
 def send(
-    client: FakeClient, what: list[Delivery], time: FakeTime | None = None, give_up: float = 900
+    client: FakeClient, what: list[BodyGroup], time: FakeTime | None = None, give_up: float = 900
 ) -> tuple[Sent, list[str]]:
     """Deliver; what was sent and said."""
     said: list[str] = []
@@ -46,7 +46,7 @@ def test_giving_up_names_the_hour_and_what_went_before(error: LoaderError) -> No
     with pytest.raises(type(error)) as caught:
         send(
             client,
-            [*one(), *list(deliveries([line(2)], "replace_hourly")), *list(deliveries([line(3)], "replace_hourly"))],
+            [*one(), *list(body_groups([line(2)], "replace_hourly")), *list(body_groups([line(3)], "replace_hourly"))],
         )
     assert str(error) in str(caught.value)
     assert "Stopped at the hour 2024-02-01T00:00:00Z." in str(caught.value)
@@ -89,21 +89,21 @@ class Told(Journal):
         self.events: list[tuple[str, int]] = []
         self.stop_at = stop_at
 
-    def begins(self, delivery: Delivery) -> None:
+    def begins(self, delivery: BodyGroup) -> None:
         if self.stop_at is not None and len(self.events) >= self.stop_at:
             raise GuardError("The month is full.")
         self.events.append(("begins", delivery.hours[0].hour))
 
-    def accepted(self, delivery: Delivery, drop_id: str) -> None:
+    def accepted(self, delivery: BodyGroup, drop_id: str) -> None:
         self.events.append((f"accepted {drop_id}", delivery.hours[0].hour))
 
-    def failed(self, delivery: Delivery, outcome: str, detail: str) -> None:
+    def failed(self, delivery: BodyGroup, outcome: str, detail: str) -> None:
         assert detail
         self.events.append((outcome, delivery.hours[0].hour))
 
 
 def told(
-    answers: list[Exception | int | None], what: list[Delivery] | None = None, stop_at: int | None = None
+    answers: list[Exception | int | None], what: list[BodyGroup] | None = None, stop_at: int | None = None
 ) -> list[str]:
     """What the journal is told of a delivery."""
     journal = Told(stop_at)
@@ -131,7 +131,7 @@ def test_what_the_journal_forbids_is_not_sent() -> None:
     client = FakeClient([])
     with pytest.raises(GuardError, match=r"The month is full\. Sent before it: 1 hours, 1 lines\."):
         deliver(
-            [*one(), *list(deliveries([line(5)], "replace_hourly"))],
+            [*one(), *list(body_groups([line(5)], "replace_hourly"))],
             client, FakeTime().patience(), lambda _: None, Told(stop_at=2),
         )  # fmt: skip
     assert len(client.sent) == 1
@@ -141,12 +141,12 @@ def test_a_stop_ends_after_the_body_in_flight_and_says_what_is_left() -> None:
     stop = StopSignal()
 
     class Stopping(FakeClient):
-        def post(self, drop: Drop, key: str) -> Receipt:
+        def post(self, drop: Body, key: str) -> Receipt:
             stop.set()
             return super().post(drop, key)
 
     client = Stopping()
-    what = [deliveries([line(n)], "replace_hourly") for n in range(3)]
+    what = [body_groups([line(n)], "replace_hourly") for n in range(3)]
     hours = [line(n).hour for n in range(3)]
     with pytest.raises(StoppedError, match=r"SIGTERM\. Sent: 1 hours, 1 lines\. Left: 2 hours from 2024-01-31T23"):
         deliver(
@@ -170,7 +170,7 @@ def test_a_second_signal_leaves_the_body_in_flight_as_unknown() -> None:
     journal, stop = Told(), StopSignal()
 
     class Interrupted(FakeClient):
-        def post(self, drop: Drop, key: str) -> Receipt:
+        def post(self, drop: Body, key: str) -> Receipt:
             super().post(drop, key)
             raise KeyboardInterrupt
 
@@ -196,14 +196,14 @@ def test_a_request_that_never_left_is_no_doubt() -> None:
 def test_a_400_names_the_first_bad_row_even_where_cloudzero_does_not() -> None:
     rows = [line(resource=f"czrn:{n}") for n in range(5)]
     rows[3].values["resource/id"] = "czrn:odd"
-    (delivery,) = deliveries(rows, "replace_hourly")
+    (delivery,) = body_groups(rows, "replace_hourly")
     client = FakeClient([RejectedError("CloudZero answered 400: bad request.")], bad=b"czrn:odd")
     with pytest.raises(
         RejectedError, match=r"first bad row is number 4 of 5, of 2024-01-31T22:00:00Z, czrn:odd: it is odd"
     ):
         send(client, [delivery])
     rows[1].values["cost/cost"] = "1e-7"
-    (delivery,) = deliveries(rows, "replace_hourly")
+    (delivery,) = body_groups(rows, "replace_hourly")
     with pytest.raises(RejectedError, match="number 2 of 5, of 2024-01-31T22:00:00Z, czrn:1: cost/cost"):
         send(FakeClient([RejectedError("CloudZero answered 400: bad request.")]), [delivery])
 
@@ -250,12 +250,12 @@ def test_the_budget_counts_from_the_first_failure_of_each_delivery() -> None:
     time = FakeTime()
 
     class Slow(FakeClient):
-        def post(self, drop: Drop, key: str) -> Receipt:
+        def post(self, drop: Body, key: str) -> Receipt:
             time.now += 600  # three bodies take longer than the budget of 15 minutes
             return super().post(drop, key)
 
     client = Slow([None, None, BUSY, None, BUSY])
-    what = [each for n in range(4) for each in deliveries([line(n)], "replace_hourly")]
+    what = [each for n in range(4) for each in body_groups([line(n)], "replace_hourly")]
     sent, said = send(client, what, time)
     assert (sent.hours, len(said)) == (4, 2)
     assert time.slept == [30.0, 30.0]

@@ -14,11 +14,11 @@ import requests
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loader.cloudzero.bodies import deliveries
+from loader.cloudzero.bodies import body_groups
 from loader.cloudzero.client import AnyCost
 from loader.config.settings import Credentials, Secret
 from loader.errors import ConfigurationError, RejectedError
-from loader.sandbox.anycost import ROOT, Answer, AnyCostSandbox, Body, Limits, Stream
+from loader.sandbox.anycost import ROOT, AnyCostSandbox, Limits, ParsedBody, Response, StreamKey
 from loader.sandbox.server import SandboxServer, serve_sandbox
 from tests.support.builders import line
 
@@ -207,7 +207,7 @@ class Slow(AnyCostSandbox):
         super().__init__(KEY)
         self.entered, self.go = threading.Event(), threading.Event()
 
-    def _apply(self, body: Body, stream: Stream) -> Answer:
+    def _apply(self, body: ParsedBody, stream: StreamKey) -> Response:
         self.entered.set()
         assert self.go.wait(30)
         return super()._apply(body, stream)
@@ -251,13 +251,13 @@ def test_over_http(server: SandboxServer) -> None:
 
 
 def test_our_own_client_over_http(server: SandboxServer) -> None:
-    hours = list(deliveries([line(n, resource=f"czrn:{n}") for n in range(2)], "replace_hourly"))
-    (drop,) = hours[0].drops
+    hours = list(body_groups([line(n, resource=f"czrn:{n}") for n in range(2)], "replace_hourly"))
+    (drop,) = hours[0].bodies
     with AnyCost(Credentials(Secret("wrong"), "c1", server.url)) as stranger, pytest.raises(RejectedError, match="403"):
         stranger.post(drop, "k0")
     with AnyCost(Credentials(Secret(KEY), "c1", server.url)) as client:
         assert client.read_month("2024-01") == []
-        assert client.validate(drop.body) == []
+        assert client.validate(drop.content) == []
         assert client.read_month("2024-01") == []
         assert "not JSON" in client.validate(b"{")[0]
         first = client.post(drop, "k1")

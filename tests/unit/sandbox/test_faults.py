@@ -22,13 +22,13 @@ import requests
 from click.testing import CliRunner
 
 from loader.cli.main import main
-from loader.cloudzero.bodies import Drop, deliveries
+from loader.cloudzero.bodies import Body, body_groups
 from loader.cloudzero.client import AnyCost
 from loader.config.settings import Credentials, Secret
 from loader.delivery.retry import deliver
 from loader.errors import LoaderError, RejectedError, RetryableError, UnknownOutcomeError
-from loader.sandbox.anycost import ROOT, Answer, AnyCostSandbox, Limits
-from loader.sandbox.faults import KINDS, LONGEST_RETRY_AFTER, Trouble
+from loader.sandbox.anycost import ROOT, AnyCostSandbox, Limits, Response
+from loader.sandbox.faults import KINDS, LONGEST_RETRY_AFTER, FaultInjector
 from loader.sandbox.server import serve_sandbox
 from tests.support.builders import FakeTime, line
 
@@ -58,7 +58,7 @@ class Place:
 
     url: str
     sandbox: AnyCostSandbox
-    trouble: Trouble
+    faults: FaultInjector
     client: AnyCost
 
     @property
@@ -76,15 +76,15 @@ def client_of(url: str) -> AnyCost:
 @contextmanager
 def place(*kinds: str, rate: float = 1.0, seed: int = 1, reads: bool = False, **more: Any) -> Iterator[Place]:
     """One that makes trouble of these kinds."""
-    trouble = Trouble(seed, rate, 0.001, kinds or KINDS, reads, **more)
-    with serve_sandbox(AnyCostSandbox(KEY, trouble=trouble)) as server, client_of(server.url) as client:
-        yield Place(server.url, server.sandbox, trouble, client)
+    faults = FaultInjector(seed, rate, 0.001, kinds or KINDS, reads, **more)
+    with serve_sandbox(AnyCostSandbox(KEY, faults=faults)) as server, client_of(server.url) as client:
+        yield Place(server.url, server.sandbox, faults, client)
 
 
-def drop_of(operation: str = "sum", resource: str = "czrn:a") -> Drop:
+def drop_of(operation: str = "sum", resource: str = "czrn:a") -> Body:
     """A body of a few rows in one hour. Adding is the default: what takes effect twice shows."""
-    (delivery,) = deliveries([line(resource=f"{resource}:{n}") for n in range(ROWS)], operation)
-    (drop,) = delivery.drops
+    (delivery,) = body_groups([line(resource=f"{resource}:{n}") for n in range(ROWS)], operation)
+    (drop,) = delivery.bodies
     return drop
 
 
@@ -130,7 +130,7 @@ def test_what_takes_effect_and_what_a_repeated_key_gets(kind: str) -> None:
     with place(kind) as here:
         kind_of_first, first = outcome(lambda: here.client.post(drop_of(), "k1"))
         assert here.rows == (ROWS if took_effect else 0)
-        assert here.trouble.counts == {kind: 1}
+        assert here.faults.counts == {kind: 1}
         if error:
             assert kind_of_first is error
             assert words in first
@@ -138,7 +138,7 @@ def test_what_takes_effect_and_what_a_repeated_key_gets(kind: str) -> None:
             assert first in (ROWS - 1, ROWS + 1)
         else:
             assert first == ROWS
-        here.trouble.rate = 0.0
+        here.faults.rate = 0.0
         kind_of_second, second = outcome(lambda: here.client.post(drop_of(), "k1"))
         if then:
             assert (kind_of_second, second) == (kind_of_first, first)
@@ -149,15 +149,15 @@ def test_what_takes_effect_and_what_a_repeated_key_gets(kind: str) -> None:
         assert here.rows == held
         assert here.client.post(drop_of(), "k2").row_count == ROWS
         assert here.rows == held + ROWS
-        assert here.trouble.counts == {kind: 1}
+        assert here.faults.counts == {kind: 1}
 
 
 def test_a_repeated_key_is_answered_from_memory_whatever_the_trouble() -> None:
     with place(rate=0.0) as here:
         first = here.client.post(drop_of(), "k1")
-        here.trouble.rate = 1.0
+        here.faults.rate = 1.0
         assert [here.client.post(drop_of(), "k1") for _ in range(20)] == [first] * 20
-        assert sum(here.trouble.counts.values()) == 0
+        assert sum(here.faults.counts.values()) == 0
 
 
 def test_an_answer_of_429_may_say_how_long_to_wait_in_either_way() -> None:
@@ -177,39 +177,39 @@ def test_an_answer_of_429_may_say_how_long_to_wait_in_either_way() -> None:
     assert any(waits)
 
 
-def made(trouble: Trouble, count: int, is_read: bool = False) -> list[tuple[str, int, bool, bytes]]:
+def made(faults: FaultInjector, count: int, is_read: bool = False) -> list[tuple[str, int, bool, bytes]]:
     """What becomes of so many drops."""
-    good = Answer(200, b'{"connection":{"row_count":3}}')
-    answers = [trouble.around(lambda: good, is_read) for _ in range(count)]
-    return [(a.trouble, a.status, a.cut, a.body) for a in answers]
+    good = Response(200, b'{"connection":{"row_count":3}}')
+    answers = [faults.around(lambda: good, is_read) for _ in range(count)]
+    return [(a.fault, a.status, a.cut, a.body) for a in answers]
 
 
 def test_the_same_seed_makes_the_same_trouble() -> None:
     slept: list[list[float]] = [[], []]
-    first, second = (made(Trouble(7, 0.5, 9.0, sleep=each.append), 300) for each in slept)
+    first, second = (made(FaultInjector(7, 0.5, 9.0, sleep=each.append), 300) for each in slept)
     assert first == second
     assert slept[0] == slept[1]
     assert 0 < max(slept[0]) <= 9.0
     assert {kind for kind, *_ in first} == {*KINDS, ""}
-    assert first != made(Trouble(8, 0.5, 0.0), 300)
+    assert first != made(FaultInjector(8, 0.5, 0.0), 300)
 
 
 def test_the_rate_is_about_the_share_and_the_counts_are_what_was_made() -> None:
-    trouble = Trouble(3, 0.2, 0.0)
-    kinds = [kind for kind, *_ in made(trouble, 1000)]
+    faults = FaultInjector(3, 0.2, 0.0)
+    kinds = [kind for kind, *_ in made(faults, 1000)]
     assert 150 < len([kind for kind in kinds if kind]) < 250
-    assert trouble.counts == {kind: kinds.count(kind) for kind in KINDS}
+    assert faults.counts == {kind: kinds.count(kind) for kind in KINDS}
 
 
 def test_a_change_of_rate_or_a_look_moves_no_other_draw() -> None:
-    whole = made(Trouble(5, 0.5, 0.0), 90)
-    trouble = Trouble(5, 0.5, 0.0, reads=True)
-    parts = made(trouble, 30)
-    made(trouble, 11, is_read=True)
-    trouble.rate = 0.0
-    quiet = made(trouble, 30)
-    trouble.rate = 0.5
-    parts += quiet + made(trouble, 30)
+    whole = made(FaultInjector(5, 0.5, 0.0), 90)
+    faults = FaultInjector(5, 0.5, 0.0, reads=True)
+    parts = made(faults, 30)
+    made(faults, 11, is_read=True)
+    faults.rate = 0.0
+    quiet = made(faults, 30)
+    faults.rate = 0.5
+    parts += quiet + made(faults, 30)
     assert {kind for kind, *_ in quiet} == {""}
     assert parts[:30] == whole[:30]
     assert parts[60:] == whole[60:]
@@ -218,12 +218,12 @@ def test_a_change_of_rate_or_a_look_moves_no_other_draw() -> None:
 def test_a_rate_of_nothing_and_off_and_on_again() -> None:
     with place("server_error_before", rate=0.0) as here:
         here.client.post(drop_of(), "k1")
-        here.trouble.rate = 1.0
+        here.faults.rate = 1.0
         with pytest.raises(RetryableError):
             here.client.post(drop_of(), "k2")
-        here.trouble.rate = 0.0
+        here.faults.rate = 0.0
         here.client.post(drop_of(), "k3")
-        assert here.trouble.counts == {"server_error_before": 1}
+        assert here.faults.counts == {"server_error_before": 1}
         assert here.rows == 2 * ROWS
 
 
@@ -235,7 +235,7 @@ def test_a_stream_is_busy_during_latency(kind: str, held: int) -> None:
         first.start()
         try:
             assert pause.entered.wait(30)
-            here.trouble.rate = 0.0
+            here.faults.rate = 0.0
             assert here.rows == held
             for key in ("k2", "k1"):
                 with pytest.raises(RetryableError, match="409"):
@@ -264,7 +264,7 @@ urllib.request.urlopen(urllib.request.Request(url, body.encode(), headers))
 def test_what_a_killed_sender_had_sent_takes_effect(capfd: pytest.CaptureFixture[str]) -> None:
     pause = Pause(threading.Event(), threading.Event())
     with place("latency_before", sleep=pause) as here:
-        sender = subprocess.Popen([sys.executable, "-c", SENDER, here.url + DROPS, KEY, drop_of().body.decode()])
+        sender = subprocess.Popen([sys.executable, "-c", SENDER, here.url + DROPS, KEY, drop_of().content.decode()])
         try:
             assert pause.entered.wait(30)
         finally:
@@ -274,7 +274,7 @@ def test_what_a_killed_sender_had_sent_takes_effect(capfd: pytest.CaptureFixture
             pause.go.set()
         until(lambda: bool(here.sandbox.state()["requests"]))
         assert here.rows == ROWS
-        here.trouble.rate = 0.0
+        here.faults.rate = 0.0
         assert here.client.post(drop_of(), "k1").row_count == ROWS
         assert here.rows == ROWS
     assert "Traceback" not in capfd.readouterr().err
@@ -286,7 +286,7 @@ def test_half_a_request_has_no_effect_and_its_key_is_not_remembered(
 ) -> None:
     with place(rate=0.0) as here:
         host, port = here.url.removeprefix("http://").split(":")
-        body = drop_of().body
+        body = drop_of().content
         head = f"POST {DROPS} HTTP/1.1\r\nHost: {host}\r\nAuthorization: {KEY}\r\ncloudzero-idempotency-key: k1\r\n"
         with socket.create_connection((host, int(port)), 10) as sender:
             sender.sendall(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body[:-10])
@@ -314,11 +314,11 @@ def test_reads_meet_trouble_only_when_told(kind: str, error: type[LoaderError] |
     for reads in (False, True):
         with place(kind, rate=0.0, reads=reads) as here:
             here.client.post(drop_of(), "k1")
-            here.trouble.rate = 1.0
+            here.faults.rate = 1.0
             if reads and error:
                 with pytest.raises(error):
                     here.client.read_month(MONTH)
-                assert here.trouble.counts == {kind: 1}
+                assert here.faults.counts == {kind: 1}
             else:
                 assert len(here.client.read_month(MONTH)) == ROWS
             assert requests.get(here.url + "/state", timeout=10).status_code == 200
@@ -326,36 +326,36 @@ def test_reads_meet_trouble_only_when_told(kind: str, error: type[LoaderError] |
 
 @pytest.mark.parametrize("kind", ["server_error_after", "wrong_row_count", "not_json"])
 def test_the_answer_to_a_refused_drop_is_not_falsified(kind: str) -> None:
-    trouble = Trouble(1, 1.0, 0.0, [kind])
-    sandbox = AnyCostSandbox(KEY, Limits(month_rows=ROWS - 1), trouble=trouble)
-    for content, status in ((b"{", 400), (None, 413), (drop_of().body, 400)):
+    faults = FaultInjector(1, 1.0, 0.0, [kind])
+    sandbox = AnyCostSandbox(KEY, Limits(month_rows=ROWS - 1), faults=faults)
+    for content, status in ((b"{", 400), (None, 413), (drop_of().content, 400)):
         assert sandbox.handle("POST", DROPS, {"Authorization": KEY}, content).status == status
-    assert trouble.counts == {kind: 0}
+    assert faults.counts == {kind: 0}
 
 
 def test_strangers_and_validation_meet_no_trouble() -> None:
     with place("cut_before") as here:
-        assert here.client.validate(drop_of().body) == []
+        assert here.client.validate(drop_of().content) == []
         with AnyCost(Credentials(Secret("wrong"), "c1", here.url)) as stranger, pytest.raises(RejectedError):
             stranger.post(drop_of(), "k0")
-        assert here.trouble.counts == {"cut_before": 0}
+        assert here.faults.counts == {"cut_before": 0}
 
 
 def test_the_state_and_the_page_show_the_trouble() -> None:
     with place("cut_after", "too_many_requests", rate=0.0) as here:
         here.client.post(drop_of(), "k1")
         assert b"Trouble made" not in requests.get(here.url, timeout=10).content
-        here.trouble.rate = 1.0
+        here.faults.rate = 1.0
         for number in range(20):
             outcome(lambda number=number: here.client.post(drop_of(), f"t{number}"))  # type: ignore[misc]
         state = requests.get(here.url + "/state", timeout=10).json()
-        assert state["trouble"] == here.trouble.counts
+        assert state["trouble"] == here.faults.counts
         assert sum(state["trouble"].values()) == 20
         assert {(each["trouble"], each["status"]) for each in state["requests"]} == {
             ("", 200), ("cut_after", 200), ("too_many_requests", 429),
         }  # fmt: skip
         page = requests.get(here.url, timeout=10).text
-        assert f"<td>cut after</td><td>{here.trouble.counts['cut_after']}</td>" in page
+        assert f"<td>cut after</td><td>{here.faults.counts['cut_after']}</td>" in page
     assert AnyCostSandbox(KEY).state()["trouble"] == {}
 
 
@@ -372,8 +372,8 @@ def test_an_hours_digest_is_of_its_rows_in_any_order() -> None:
     def digests(*bodies: list[Any]) -> dict[str, str]:
         sandbox = AnyCostSandbox(KEY)
         for part in bodies:
-            ((drop,),) = [delivery.drops for delivery in deliveries(part, "sum")]
-            assert sandbox.handle("POST", DROPS, {"Authorization": KEY}, drop.body).status == 200
+            ((drop,),) = [delivery.bodies for delivery in body_groups(part, "sum")]
+            assert sandbox.handle("POST", DROPS, {"Authorization": KEY}, drop.content).status == 200
         return {name: hour["digest"] for name, hour in hours_of(sandbox).items()}
 
     by_hour = [sorted(orjson.dumps(each.values) for each in lines[n::2]) for n in range(2)]
@@ -391,12 +391,12 @@ def test_a_delivery_through_trouble_leaves_what_one_without_leaves(seed: int) ->
     with place(rate=0.6, seed=seed) as here:
         for part in range(0, 48, 4):
             hour = lines[part : part + 4]
-            (delivery,) = deliveries(hour, "replace_hourly")
-            clean.handle("POST", DROPS, {"Authorization": KEY}, delivery.drops[0].body)
+            (delivery,) = body_groups(hour, "replace_hourly")
+            clean.handle("POST", DROPS, {"Authorization": KEY}, delivery.bodies[0].content)
             deliver([delivery], here.client, ended.patience(timedelta(days=1)), lambda _: None)
         assert hours_of(here.sandbox) == hours_of(clean)
         assert here.sandbox.concurrent_requests_seen == 0
-        assert sum(here.trouble.counts.values()) > 0
+        assert sum(here.faults.counts.values()) > 0
 
 
 @pytest.mark.parametrize(
@@ -404,28 +404,28 @@ def test_a_delivery_through_trouble_leaves_what_one_without_leaves(seed: int) ->
 )
 def test_trouble_that_makes_no_sense_is_not_made(rate: float, latency: float, kinds: tuple[str, ...]) -> None:
     with pytest.raises(ValueError, match="trouble"):
-        Trouble(1, rate, latency, kinds)
+        FaultInjector(1, rate, latency, kinds)
 
 
 def test_the_commands_options(monkeypatch: pytest.MonkeyPatch) -> None:
     started: list[AnyCostSandbox] = []
     monkeypatch.setattr("loader.sandbox.server.run_sandbox", lambda sandbox, *_: started.append(sandbox))
 
-    def start(*options: str) -> tuple[Limits, Trouble]:
+    def start(*options: str) -> tuple[Limits, FaultInjector]:
         result = CliRunner().invoke(main, ["sandbox", *options])
         assert result.exit_code == 0, result.output
-        trouble = started[-1].trouble
-        assert trouble is not None
-        return started[-1].limits, trouble
+        faults = started[-1].faults
+        assert faults is not None
+        return started[-1].limits, faults
 
-    limits, trouble = start()
-    assert (limits, trouble.rate) == (Limits(), 0.0)
-    limits, trouble = start(
+    limits, faults = start()
+    assert (limits, faults.rate) == (Limits(), 0.0)
+    limits, faults = start(
         "--month-rows", "10", "--month-mb", "2", "--body-mb", "0.5", "--trouble", "0.5", "--seed", "7"
     )  # fmt: skip
-    assert (limits, trouble.rate) == (Limits(500_000, 10, 2_000_000), 0.5)
+    assert (limits, faults.rate) == (Limits(500_000, 10, 2_000_000), 0.5)
     monkeypatch.setattr(time, "sleep", lambda _: None)
-    assert [kind for kind, *_ in made(trouble, 50)] == [kind for kind, *_ in made(Trouble(7, 0.5, 0.0), 50)]
+    assert [kind for kind, *_ in made(faults, 50)] == [kind for kind, *_ in made(FaultInjector(7, 0.5, 0.0), 50)]
     assert start("--lift-limits", "--month-rows", "10")[0] == Limits.none()
     for wrong in (("--trouble", "1.5"), ("--body-mb", "0"), ("--month-rows", "0")):
         assert CliRunner().invoke(main, ["sandbox", *wrong]).exit_code == 2
