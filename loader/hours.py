@@ -13,6 +13,7 @@ from datetime import MAXYEAR, datetime, timedelta, timezone, tzinfo
 from loader.errors import UsageError
 
 HOUR = timedelta(hours=1)
+END_OF_TIME = datetime(MAXYEAR, 12, 31, 23, tzinfo=timezone.utc)
 PENDING = "pending"  # no hours of the clock: those that CloudZero does not hold as they are now
 WINDOW_NAMES = ("last_hour", "last_24h", "today", "yesterday", "month_to_date", "last_month")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from decimal import Decimal
 
 
@@ -9,3 +10,8 @@ def decimal_text(value: Decimal) -> str:
     """All digits, no exponent, no trailing zeros: `0.00083575` for Decimal('8.35750E-4')."""
     text = format(value, "f")
     return (text.rstrip("0").rstrip(".") if "." in text else text) or "0"
+
+
+def total_usd(amounts: Iterable[Decimal]) -> Decimal:
+    """The exact sum; 0 for none."""
+    return sum(amounts, Decimal(0))

@@ -1,4 +1,4 @@
-"""What `loader check` looks at, one thing after the other; each needs the ones before it."""
+"""The checks of `loader check`, in order; each requires the ones before it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from functools import partial
 from loader.cloudzero.bodies import body_groups
 from loader.config.profiles import Target, read_target
 from loader.config.settings import Credentials, read_all_credentials
-from loader.delivery.streams import require_ids, title
+from loader.delivery.streams import display_name, require_connection_ids
 from loader.errors import LoaderError, RejectedError
 from loader.hours import iso
 from loader.lines import AMOUNT_COLUMN, COST_COLUMN, HOUR_COLUMN, Line
@@ -18,7 +18,7 @@ from loader.warehouse.base import open_warehouse
 
 @dataclass(frozen=True)
 class Check:
-    """One thing looked at, and what was found; `error` when it is wrong."""
+    """One check and its result; `error` when it failed."""
 
     name: str
     detail: str
@@ -28,7 +28,7 @@ class Check:
 def run(
     target_name: str | None, profiles_dir: str | None, lock_timeout: float, say: Callable[[str], None]
 ) -> list[Check]:
-    """All checks in order, CloudZero's for each stream. A failed one does not stop those that can still be made."""
+    """Run all checks in order, CloudZero's for each stream. A failure does not stop checks that can still run."""
     checks: list[Check] = []
 
     def attempt(name: str, look: Callable[[], str]) -> bool:
@@ -52,7 +52,7 @@ def run(
             built_at = warehouse.built_at()
             lines.extend(warehouse.lines(newest=1))
             if given:
-                require_ids(warehouse, given)
+                require_connection_ids(warehouse, given)
         newest = f"newest line of {iso(lines[0].hour)}" if lines else "no lines yet"
         return f"built {iso(built_at)}; {newest}"
 
@@ -66,24 +66,24 @@ def run(
         attempt("views", views)
     if has_credentials:
         for each in given:
-            name = "cloudzero" if len(given) == 1 else f"cloudzero ({title(each.name)})"
-            attempt(name, partial(_validate, each, lines[0] if lines else SPECIMEN))
+            name = "cloudzero" if len(given) == 1 else f"cloudzero ({display_name(each.name)})"
+            attempt(name, partial(_validate, each, lines[0] if lines else EXAMPLE_LINE))
     return checks
 
 
 def _validate(credentials: Credentials, line: Line) -> str:
     from loader.cloudzero.client import AnyCost
 
-    (delivery,) = body_groups([line], "replace_hourly")
+    (group,) = body_groups([line], "replace_hourly")
     with AnyCost(credentials) as client:
-        errors = client.validate(delivery.bodies[0].content)
+        errors = client.validate(group.bodies[0].content)
     if errors:
-        raise RejectedError(f"CloudZero's validation refuses the newest line: {'; '.join(errors)[:500]}.")
+        raise RejectedError(f"CloudZero's validation rejects the newest line: {'; '.join(errors)[:500]}.")
     return "key accepted, one line validated, nothing stored"
 
 
-def _specimen() -> Line:
-    """A line of no cost, for a warehouse without lines: LiteLLM's page has it, but for the money."""
+def _example_line() -> Line:
+    """A line of no cost, for a warehouse without lines: the example of LiteLLM's page."""
     from datetime import datetime, timezone
 
     hour = datetime(2024, 1, 15, 14, tzinfo=timezone.utc)
@@ -99,4 +99,4 @@ def _specimen() -> Line:
     return Line(hour, values)
 
 
-SPECIMEN = _specimen()
+EXAMPLE_LINE = _example_line()

@@ -1,4 +1,7 @@
-"""Where money went missing, day by day, and who lost it: spend logs, LiteLLM's daily tables, hours, lines, push log."""
+"""Compares cost day by day, to show where it went missing.
+
+The sources are spend logs, LiteLLM's daily tables, hours, lines and the push log.
+"""
 
 from __future__ import annotations
 
@@ -15,15 +18,22 @@ from loader.warehouse.base import Warehouse, utc
 
 ZERO = Decimal(0)
 SOURCES = (
-    "spend_logs", "rejected", "litellm_daily_user", "litellm_daily_team", "ptu_flat_cost", "hours", "left_out", "lines",
-)  # fmt: skip
-# LiteLLM's daily tables add doubles up, so they differ from exact sums in the last places.
+    "spend_logs",
+    "rejected",
+    "litellm_daily_user",
+    "litellm_daily_team",
+    "ptu_flat_cost",
+    "hours",
+    "left_out",
+    "lines",
+)
+# LiteLLM's daily tables are sums of doubles, so they differ from exact sums in the last digits.
 TOLERANCE, RELATIVE_TOLERANCE = Decimal("0.000001"), Decimal("1e-9")
 
 
 @dataclass(frozen=True)
 class Day:
-    """One UTC day: USD by source, `sent` as CloudZero accepted it; a source that is not there has no entry."""
+    """One UTC day: USD by source, with `sent` as CloudZero accepted it. A source that does not exist has no entry."""
 
     day: date
     amounts: Mapping[str, Decimal] = field(default_factory=dict)
@@ -68,49 +78,55 @@ def days(warehouse: Warehouse, window: Window, records: Iterable[HourRecord] | N
 
 
 def findings(day: Day, has_daily_tables: bool) -> list[str]:
-    """What the amounts of a day say, in words; none when all agree."""
-    said: list[str] = []
+    """What the amounts of a day mean, for a person to read; none when all agree."""
+    found: list[str] = []
     logs, hours, lines, daily = day["spend_logs"], day["hours"], day["lines"], day["litellm_daily_user"]
 
     def more(greater: Decimal, less: Decimal) -> bool:
         return greater - less > max(TOLERANCE, RELATIVE_TOLERANCE * abs(greater))
 
     if has_daily_tables and more(daily, max(logs, hours)):
-        said.append(
-            f"LiteLLM lost ${_usd(daily - max(logs, hours))}: its daily table has it, its spend logs never had it"
-            " (or lost it before dbt ran)"
+        found.append(
+            f"LiteLLM lost ${decimal_text(daily - max(logs, hours))}: its daily table has it, but its spend logs never"
+            " did (or lost it before dbt ran)"
         )
     if has_daily_tables and more(max(logs, hours), daily):
-        said.append(f"LiteLLM's daily table lacks ${_usd(max(logs, hours) - daily)} that its spend logs have")
+        found.append(
+            f"LiteLLM's daily table is missing ${decimal_text(max(logs, hours) - daily)} that its spend logs have"
+        )
     if day["rejected"]:
-        said.append(f"${_usd(day['rejected'])} cannot be placed: see rejected_spend_logs")
+        found.append(f"${decimal_text(day['rejected'])} was rejected: see rejected_spend_logs")
     if more(hours, logs - day["rejected"]):
-        said.append(
-            f"spend logs of ${_usd(hours - logs + day['rejected'])} were deleted since; their sums are kept here"
+        found.append(
+            f"spend logs of ${decimal_text(hours - logs + day['rejected'])} have been deleted; their sums are kept here"
         )
     if more(logs - day["rejected"], hours):
-        said.append(
-            f"${_usd(logs - day['rejected'] - hours)} of spend logs is in no hour: run `dbt run`, or `dbt run"
+        found.append(
+            f"${decimal_text(logs - day['rejected'] - hours)} of spend logs is not summed: run `dbt run`, or `dbt run"
             " --full-refresh` for rows older than lookback_hours"
         )
     if day["left_out"]:
-        said.append(f"${_usd(day['left_out'])} of providers that are left out on purpose")
+        found.append(f"${decimal_text(day['left_out'])} of providers that the vars leave out")
     if hours - day["left_out"] != lines:
-        said.append(f"hours and lines differ by ${_usd(hours - day['left_out'] - lines)}: run `dbt build`")
+        found.append(f"hours and lines differ by ${decimal_text(hours - day['left_out'] - lines)}: run `dbt build`")
     if "sent" in day.amounts and lines > day["sent"]:
-        said.append(f"${_usd(lines - day['sent'])} not sent yet")
+        found.append(f"${decimal_text(lines - day['sent'])} not sent yet")
     if "sent" in day.amounts and lines < day["sent"]:
-        said.append(f"CloudZero accepted ${_usd(day['sent'] - lines)} more than there is now: see `loader status`")
+        found.append(
+            f"CloudZero accepted ${decimal_text(day['sent'] - lines)} more than there is now: see `loader status`"
+        )
     if day["ptu_flat_cost"]:
-        said.append(f"${_usd(day['ptu_flat_cost'])} of flat cost (PTU) is in no spend log and is not sent")
-    return said
+        found.append(
+            f"${decimal_text(day['ptu_flat_cost'])} of flat cost (PTU) is not in any spend log and is not sent"
+        )
+    return found
 
 
-HEAD = ("day (UTC)", "spend logs", "LiteLLM daily", "PTU flat", "hours", "lines", "sent", "what it says")
+HEAD = ("day (UTC)", "spend logs", "LiteLLM daily", "PTU flat", "hours", "lines", "sent", "findings")
 
 
 def table(found: Sequence[Day]) -> list[list[str]]:
-    """Rows for people, under HEAD, and their totals."""
+    """Table rows with the columns of HEAD, and their totals."""
     daily = has_daily_tables(found)
     total = Day(date.min, {source: sum((day[source] for day in found), ZERO) for source in (*SOURCES, "sent")})
     rows = []
@@ -132,7 +148,7 @@ def table(found: Sequence[Day]) -> list[list[str]]:
 
 
 def answer(found: Sequence[Day]) -> dict[str, object]:
-    """The same for programs; amounts as text with every digit, null for a source that is not there."""
+    """The same as JSON; amounts as text with every digit, null for a source that does not exist."""
     daily = has_daily_tables(found)
     absent = () if daily else ("litellm_daily_user", "litellm_daily_team", "ptu_flat_cost")
     return {
@@ -140,8 +156,8 @@ def answer(found: Sequence[Day]) -> dict[str, object]:
         "days": [
             {
                 "day": day.day.isoformat(),
-                **{source: None if source in absent else _usd(day[source]) for source in SOURCES},
-                "sent": _usd(day["sent"]) if "sent" in day.amounts else None,
+                **{source: None if source in absent else decimal_text(day[source]) for source in SOURCES},
+                "sent": decimal_text(day["sent"]) if "sent" in day.amounts else None,
                 "findings": findings(day, daily),
             }
             for day in found
@@ -150,14 +166,10 @@ def answer(found: Sequence[Day]) -> dict[str, object]:
 
 
 def has_daily_tables(found: Iterable[Day]) -> bool:
-    """Whether LiteLLM's daily tables say anything at all of these days; files come without them."""
+    """Whether LiteLLM's daily tables have anything for these days; a source of files has no such tables."""
     return any("litellm_daily_user" in day.amounts or "litellm_daily_team" in day.amounts for day in found)
 
 
-def _usd(amount: Decimal) -> str:
-    return decimal_text(amount)
-
-
 def _cents(amount: Decimal) -> str:
-    """Two places, or as many as it takes to see that it is not zero."""
-    return f"{amount:,.2f}" if amount == 0 or abs(amount) >= Decimal("0.01") else _usd(amount)
+    """Two decimals, or all of them when two would show zero."""
+    return f"{amount:,.2f}" if amount == 0 or abs(amount) >= Decimal("0.01") else decimal_text(amount)

@@ -1,4 +1,4 @@
-"""How each stream stands, month by month: what CloudZero holds, what is pending, what a guard holds back."""
+"""The state of each stream, month by month: what CloudZero holds, what is pending, what a guard holds back."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 
 from loader.config.settings import DEFAULT_API_URL, Stream
-from loader.delivery.limits import MONTH_BYTES, MONTH_ROWS, Room, rooms
-from loader.delivery.plan import Selection, plan
+from loader.delivery.limits import MONTH_BYTES, MONTH_ROWS, MonthUsage, month_usage
+from loader.delivery.plan import plan
 from loader.delivery.push_log import HourRecord, LastEvent, PushLog
-from loader.hours import HOUR, floor_hour, iso, month_start
+from loader.delivery.selection import Pending, Selection
+from loader.hours import HOUR, iso, month_start
 from loader.lines import HourSummary
 from loader.money import decimal_text
 from loader.warehouse.base import Warehouse
@@ -24,7 +25,7 @@ class MonthStatus:
     month: datetime
     hours_sent: int
     cost_sent: Decimal
-    room: Room
+    usage: MonthUsage
     pending: int
     shrunk: int
     full: int
@@ -42,26 +43,25 @@ class StreamStatus:
     behind: timedelta = field(default_factory=timedelta)
 
 
-def look(
+def read_status(
     warehouse: Warehouse, streams: Iterable[Stream], now: datetime, since: datetime | None = None
 ) -> list[StreamStatus]:
-    """Where each stream stands. Nothing before `since` is pending.
+    """Read the state of each stream. Nothing before `since` is pending.
 
-    `behind` is how long ago the oldest hour ended that is not at CloudZero as it is now: pending or held back, or, when
-    dbt has not run since, not even looked at.
+    `behind` is how long ago the oldest hour ended that CloudZero does not hold as it is now: it is pending, held back,
+    or not summed because dbt has not run since.
     """
-    built_at = warehouse.built_at()
-    unseen = floor_hour(built_at)  # the first hour that nobody knows anything of yet
+    complete_until = warehouse.complete_until()
     found = []
     for stream in streams:
         log = PushLog(warehouse, stream)
         records = log.records()
         with warehouse.of_stream(stream.name):
-            chosen = plan(warehouse, Selection(None, since=since), records)
+            chosen = plan(warehouse, Selection(Pending(since)), records)
         months = _months(chosen.hours, {each.hour: each.kind for each in chosen.held_back}, records)
         waiting = [hour.start for hour in chosen.hours] + [each.hour for each in chosen.held_back]
         oldest = min(waiting, default=None)
-        ended = min(oldest or unseen, unseen) + HOUR
+        ended = min(oldest or complete_until, complete_until) + HOUR
         found.append(StreamStatus(stream, months, log.last_event(), oldest, max(timedelta(0), now - ended)))
     return found
 
@@ -69,7 +69,7 @@ def look(
 def _months(
     pending: Sequence[HourSummary], held_back: Mapping[datetime, str], records: Mapping[datetime, HourRecord]
 ) -> tuple[MonthStatus, ...]:
-    sizes = rooms(records)
+    sizes = month_usage(records)
     starts = sorted({month_start(hour) for hour in [*records, *held_back, *(hour.start for hour in pending)]})
     months = []
     for start in starts:
@@ -86,7 +86,7 @@ def _months(
                 start,
                 len(accepted),
                 sum((entry.cost for entry in accepted), Decimal(0)),
-                sizes.get(start, Room()),
+                sizes.get(start, MonthUsage()),
                 len(hours),
                 kinds.count("shrunk"),
                 kinds.count("full"),
@@ -100,7 +100,7 @@ HEAD = ("stream", "month", "hours sent", "cost sent", "pending", "held back", "o
 
 
 def table(statuses: Sequence[StreamStatus]) -> list[list[str]]:
-    """Rows for people, under HEAD."""
+    """Table rows, with the columns of HEAD."""
     return [
         [
             _name(status.stream),
@@ -110,9 +110,9 @@ def table(statuses: Sequence[StreamStatus]) -> list[list[str]]:
             f"{month.pending:,}",
             f"{month.shrunk + month.full:,}",
             iso(month.oldest_pending) if month.oldest_pending else "",
-            f"{month.room.rows:,}",
-            f"{month.room.size / 1e6:.1f}",
-            f"{month.room.share:.0%}",
+            f"{month.usage.rows:,}",
+            f"{month.usage.size / 1e6:.1f}",
+            f"{month.usage.share:.0%}",
         ]
         for status in statuses
         for month in status.months
@@ -120,12 +120,12 @@ def table(statuses: Sequence[StreamStatus]) -> list[list[str]]:
 
 
 def _name(stream: Stream) -> str:
-    """Short, where it is CloudZero itself."""
+    """The connection id alone when the host is CloudZero's own."""
     return stream.connection_id if stream.api_url == DEFAULT_API_URL else str(stream)
 
 
 def answer(statuses: Sequence[StreamStatus], built_at: datetime) -> dict[str, object]:
-    """The same for programs; amounts as text with every digit."""
+    """The same as JSON; amounts as text with every digit."""
     return {
         "built_at": iso(built_at),
         "limits": {"month_lines": MONTH_ROWS, "month_bytes": MONTH_BYTES},
@@ -147,9 +147,9 @@ def answer(statuses: Sequence[StreamStatus], built_at: datetime) -> dict[str, ob
                         "hours_shrunk": month.shrunk,
                         "hours_without_room": month.full,
                         "oldest_pending": iso(month.oldest_pending) if month.oldest_pending else None,
-                        "lines": month.room.rows,
-                        "bytes": month.room.size,
-                        "share_of_limit": round(month.room.share, 4),
+                        "lines": month.usage.rows,
+                        "bytes": month.usage.size,
+                        "share_of_limit": round(month.usage.share, 4),
                     }
                     for month in status.months
                 ],

@@ -16,10 +16,10 @@ Amount = tuple[int, Decimal]  # lines, USD
 
 
 @dataclass(frozen=True)
-class Difference:
-    """An hour (UTC) on which CloudZero, the view and the push log do not agree: lines and USD of each, and why.
+class HourDifference:
+    """An hour (UTC) on which CloudZero, the view and the push log disagree: lines and USD of each, and the reason.
 
-    `sent` is None for an hour that the push log knows nothing of. `mends` when sending the hour again puts it right.
+    `sent` is None for an hour that is not in the push log. `fixed_by_resending`: sending the hour again fixes it.
     """
 
     hour: datetime
@@ -27,14 +27,14 @@ class Difference:
     lines: Amount
     sent: Amount | None
     verdict: str
-    mends: bool
+    fixed_by_resending: bool
 
 
 def held_by_hour(rows: Iterable[Mapping[str, str]]) -> dict[datetime, Amount]:
-    """What AnyCost gave back, summed by hour.
+    """The rows that AnyCost returned, summed by hour.
 
     Raises:
-        UnknownOutcomeError: a row without a time or a cost that can be read.
+        UnknownOutcomeError: the time or the cost of a row is missing or not valid.
     """
     held: dict[datetime, Amount] = {}
     for row in rows:
@@ -45,7 +45,7 @@ def held_by_hour(rows: Iterable[Mapping[str, str]]) -> dict[datetime, Amount]:
             count, cost = held.get(hour, NOTHING)
             held[hour] = (count + 1, cost + Decimal(row[COST_COLUMN]))
         except (KeyError, ValueError, InvalidOperation, AttributeError, TypeError) as error:
-            raise UnknownOutcomeError("CloudZero gave back a row whose time or cost cannot be read.") from error
+            raise UnknownOutcomeError("CloudZero returned a row whose time or cost is not valid.") from error
     return held
 
 
@@ -54,14 +54,14 @@ def compare(
     hours: Iterable[HourSummary],
     records: Mapping[datetime, HourRecord],
     complete_until: datetime,
-) -> list[Difference]:
+) -> list[HourDifference]:
     """The hours that differ, oldest first.
 
     Args:
         held: what AnyCost holds of the month.
         hours: what cbf_hours has of it.
         records: the push log of it.
-        complete_until: hours from here on are not complete, so that nothing can be said of them yet.
+        complete_until: hours from here on are not complete and cannot be compared yet.
     """
     lines = {hour.start: (hour.line_count, hour.cost) for hour in hours if hour.line_count}
     differences = []
@@ -76,24 +76,24 @@ def compare(
             continue
         if theirs == ours:
             continue
-        differences.append(Difference(hour, theirs, ours, sent, *_verdict(theirs, ours, sent, record)))
+        differences.append(HourDifference(hour, theirs, ours, sent, *_verdict(theirs, ours, sent, record)))
     return differences
 
 
 def _verdict(theirs: Amount, ours: Amount, sent: Amount | None, record: HourRecord | None) -> tuple[str, bool]:
-    """Why an hour differs, and whether sending it again is the mend."""
+    """Why an hour differs, and whether sending it again fixes that."""
     if record is not None and not record.is_settled:
         return "the last push of this hour had no certain outcome", True
     if theirs == NOTHING and sent is None:
         return "never sent", True
     if theirs == NOTHING:
-        return "lost at CloudZero: it was accepted", True
+        return "missing at CloudZero, which had accepted it", True
     if sent is None and ours == NOTHING:
-        return "only CloudZero has this hour; another exporter's?", False
+        return "only CloudZero has this hour; from another exporter?", False
     if sent is None:
-        return "not sent from here: another exporter's, or a push log that was lost", True
+        return "not sent from this warehouse: from another exporter, or the push log was lost", True
     if theirs == sent and ours[1] < sent[1]:
         return "the view has less than was sent: retention, or a lost table?", False
     if theirs == sent:
         return "changed since it was sent: pending", True
-    return "changed at CloudZero since it was accepted: another exporter's, or a sum?", True
+    return "changed at CloudZero since it was accepted: by another exporter, or by a sum?", True

@@ -24,7 +24,7 @@ from loader.bucket.store import BucketStore
 from loader.delivery.plan import Plan
 from loader.delivery.plan_lines import changed, lines_of
 from loader.errors import ConfigurationError, GuardError, StoppedError
-from loader.hours import Window, floor_hour, iso
+from loader.hours import Window, iso
 from loader.lines import COST_COLUMN, HOUR_COLUMN, HourSummary
 from loader.progress import Bar
 from loader.stopping import StopSignal
@@ -121,7 +121,7 @@ def complete_hours(
     warehouse: Warehouse, month: Window, include_incomplete: bool
 ) -> tuple[list[HourSummary], list[HourSummary]]:
     """The hours of the month that have lines: those that a drop takes, and those that it leaves out as incomplete."""
-    until = floor_hour(warehouse.built_at())
+    until = warehouse.complete_until()
     hours = [hour for hour in warehouse.hours(month) if hour.line_count]
     taken = [hour for hour in hours if include_incomplete or hour.start < until]
     return taken, hours[len(taken) :]

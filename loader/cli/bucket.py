@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from loader.cli import options
-from loader.cli.options import target_options
+from loader.cli.options import TargetOptions, target_options
 from loader.money import decimal_text
 
 if TYPE_CHECKING:
@@ -21,25 +21,33 @@ if TYPE_CHECKING:
 @target_options
 @click.option("--month", required=True, metavar="YYYY-MM", help="The UTC month.")
 @click.option("--out", required=True, metavar="PATH", help="A folder, or s3://bucket/prefix.")
-@click.option("--check", is_flag=True, help="Read the drop that counts back and compare it; write nothing.")
+@click.option("--check", is_flag=True, help="Read the current drop back and compare it; write nothing.")
 @click.option(
-    "--include-incomplete", is_flag=True, help="Also hours that are still running, or were summed before they ended."
+    "--include-incomplete",
+    is_flag=True,
+    help="Include hours that are still in progress, or were summed before they ended.",
 )
-@click.option("--allow-shrink", is_flag=True, help="Also when an hour costs less than in the drop that counts now.")
-@click.option("--format", "style", default="text", show_default=True, type=click.Choice(("text", "json")))
+@click.option("--allow-shrink", is_flag=True, help="Write even if an hour costs less than in the current drop.")
+@options.text_or_json
 def drop(
-    target: str | None, profiles_dir: str | None, lock_timeout: str,
-    month: str, out: str, check: bool, include_incomplete: bool, allow_shrink: bool, style: str,
-) -> None:  # fmt: skip
-    """Write a month as an AnyCost Bucket drop: for bills that a stream's monthly limits are too small for.
+    target: TargetOptions,
+    month: str,
+    out: str,
+    check: bool,
+    include_incomplete: bool,
+    allow_shrink: bool,
+    style: str,
+) -> None:
+    """Write a month as an AnyCost Bucket drop: for bills that exceed a stream's monthly limits.
 
-    The manifest is written last, so that a drop counts when it is whole; the one before stays, to go back to. Sends
-    nothing to CloudZero, and leaves the push log as it is. With --check, exit code 6 when an hour differs.
+    The manifest is written last, so that a drop is current only once it is complete; the previous drop is kept, to go
+    back to. Sends nothing to CloudZero and does not touch the push log. With --check, exits with code 6 when an hour
+    differs.
 
     \b
     loader drop --month 2024-01 --out s3://my-bucket/litellm
     loader drop --month 2024-01 --out s3://my-bucket/litellm --check
-    """  # noqa: D301 (Click: lines as they stand)
+    """  # noqa: D301 (Click: \b keeps the lines as they are)
     from loader.bucket import drop as bucket_drop
     from loader.bucket.store import open_store
     from loader.cli import output
@@ -49,29 +57,31 @@ def drop(
 
     window = month_named(month)
     store = open_store(out)
-    with options.warehouse_to_read(target, profiles_dir, lock_timeout) as warehouse:
+    with target.open_to_read() as warehouse:
         if check:
             _check(warehouse, store, window, include_incomplete, style)
             return
         with StopSignal() as stop, output.progress("Writing") as bar:
             written = bucket_drop.write_drop(
-                warehouse, store, window, now(), stop, bar, include_incomplete=include_incomplete,
-                allow_shrink=allow_shrink,
-            )  # fmt: skip
+                warehouse, store, window, now(), stop, bar, include_incomplete, allow_shrink
+            )
     cost = decimal_text(written.cost)
     if style == "json":
         answer = {
-            "drop_id": written.drop_id, "parts": list(written.parts), "lines": written.line_count, "cost": cost,
+            "drop_id": written.drop_id,
+            "parts": list(written.parts),
+            "lines": written.line_count,
+            "cost": cost,
             "incomplete_hours_left_out": written.incomplete,
-        }  # fmt: skip
-        output.print_answer(answer, sys.stdout)
+        }
+        output.print_json(answer, sys.stdout)
     if written.incomplete:
         output.say(
-            f"Left out: {written.incomplete} hour(s) that are not complete yet. --include-incomplete takes them."
+            f"Left out: {written.incomplete} hour(s) that are not complete yet. --include-incomplete includes them."
         )
     output.say(
         f"Drop {written.drop_id} of {month}: {written.line_count:,} lines, ${cost}, {len(written.parts)} part(s)."
-        f" It counts from now on for whoever reads {out}."
+        f" It is now the current drop of {out}."
     )
 
 
@@ -90,16 +100,19 @@ def _check(warehouse: Warehouse, store: BucketStore, month: Window, include_inco
     lines = sum(count for count, _ in held.values())
     if style == "json":
         found = [
-            {"hour": iso(each.hour), **{
-                place: {"lines": count, "cost": decimal_text(cost)}
-                for place, (count, cost) in (("drop", each.in_drop), ("view", each.in_view))
-            }}
+            {
+                "hour": iso(each.hour),
+                **{
+                    place: {"lines": count, "cost": decimal_text(cost)}
+                    for place, (count, cost) in (("drop", each.in_drop), ("view", each.in_view))
+                },
+            }
             for each in differences
-        ]  # fmt: skip
-        output.print_answer({"drop_id": drop_id, "lines": lines, "differences": found}, sys.stdout)
+        ]
+        output.print_json({"drop_id": drop_id, "lines": lines, "differences": found}, sys.stdout)
     elif differences:
         rows = [
-            [iso(each.hour), *(f"{count:,} · ${cost:f}" for count, cost in (each.in_drop, each.in_view))]
+            [iso(each.hour), *(f"{count:,} · ${decimal_text(cost)}" for count, cost in (each.in_drop, each.in_view))]
             for each in differences
         ]
         output.print_table(["hour (UTC)", "drop: lines · cost", "view"], rows, sys.stdout)

@@ -1,123 +1,145 @@
-"""The commands that try before anything is sent: validate, check. CloudZero stores nothing of it."""
+"""The commands that check before anything is sent: validate and check. CloudZero stores nothing."""
 
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
 from loader.cli import options
-from loader.cli.options import patience_options, target_options, window_options
+from loader.cli.options import HourOptions, TargetOptions, hour_options, retry_options, target_options
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from loader.cloudzero.bodies import Body
-    from loader.cloudzero.client import AnyCost
-    from loader.delivery.retry import Patience
+    from loader.config.settings import Credentials
+    from loader.delivery.retry import RetryPolicy
+    from loader.delivery.selection import InWindow, Pending
+    from loader.warehouse.base import Warehouse
+
+
+class Validated(NamedTuple):
+    """A body of a stream, and what CloudZero finds wrong with it."""
+
+    stream: str
+    body: Body
+    errors: list[str]
 
 
 @click.command()
 @target_options
-@window_options
+@hour_options
 @options.stream_option
-@patience_options
+@retry_options
 @options.table_or_json
-def validate(
-    target: str | None, profiles_dir: str | None, lock_timeout: str,
-    window: str | None, start: str | None, end: str | None, since: str | None, only: str | None,
-    give_up_after: str, settle_for: str, style: str,
-) -> None:  # fmt: skip
+def validate(target: TargetOptions, hours: HourOptions, only: str | None, policy: RetryPolicy, style: str) -> None:
     """Let CloudZero validate the bodies that a push of the window would send; nothing is stored.
 
-    Needs a key with the scope to validate billing drops. Ends with exit code 4 when CloudZero finds something wrong.
+    Needs a key with the scope to validate billing drops. Exits with code 4 when CloudZero finds an error.
     """
     from loader.cli import output
     from loader.config.settings import read_all_credentials
     from loader.delivery import streams
-    from loader.delivery.plan import NO_RECORDS, Selection, plan
-    from loader.delivery.plan_lines import lines_of
-    from loader.delivery.push_log import PushLog
     from loader.errors import RejectedError
 
     everyone = read_all_credentials()
-    asked_of = streams.chosen(everyone, only)
-    patience = options.patience(give_up_after, settle_for)
-    asked = options.asked_for(window, start, end, since, required=True)
-    results: list[tuple[str, Body, list[str]]] = []
-    with options.warehouse_to_read(target, profiles_dir, lock_timeout) as warehouse:
-        from loader.cloudzero.bodies import body_groups
-        from loader.cloudzero.client import AnyCost
-        from loader.hours import iso
-
-        streams.require_ids(warehouse, everyone)
-        for credentials in asked_of:
-            with warehouse.of_stream(credentials.name), AnyCost(credentials) as client:
-                records = PushLog(warehouse, credentials.stream).records() if asked.is_pending else NO_RECORDS
-                chosen = plan(warehouse, Selection(asked.window, allow_full_month=True, since=asked.since), records)
-                for delivery in body_groups(lines_of(warehouse, chosen), "replace_hourly"):
-                    results += [
-                        (streams.title(credentials.name), drop, _validated(client, drop, patience))
-                        for drop in delivery.bodies
-                    ]
-    several = len(everyone) > 1
-    if style == "json":
-        bodies = [
-            {"first_hour": iso(drop.hours[0]), "last_hour": iso(drop.hours[-1]), "rows": drop.row_count,
-             "bytes": len(drop.content), "errors": errors} | ({"stream": name} if several else {})
-            for name, drop, errors in results
-        ]  # fmt: skip
-        output.print_answer({"bodies": bodies}, sys.stdout)
-    else:
-        table = [
-            [
-                *([name] if several else []),
-                iso(drop.hours[0]),
-                iso(drop.hours[-1]),
-                f"{drop.row_count:,}",
-                f"{len(drop.content):,}",
-                "; ".join(errors) or "ok",
-            ]
-            for name, drop, errors in results
-        ]
-        head = [*(["stream"] if several else []), "first hour", "last hour", "lines", "bytes", "CloudZero says"]
-        output.print_table(head, table, sys.stdout, right={len(head) - 3, len(head) - 2})
+    chosen = streams.select_streams(everyone, only)
+    selected = hours.required()
+    results: list[Validated] = []
+    with target.open_to_read() as warehouse:
+        streams.require_connection_ids(warehouse, everyone)
+        for credentials in chosen:
+            results += _validate(warehouse, credentials, selected, policy)
+    _show(results, len(everyone) > 1, style)
     output.say("Nothing was stored.")
-    wrong = [errors for _, _, errors in results if errors]
+    wrong = [each.errors for each in results if each.errors]
     if wrong:
         raise RejectedError(
-            f"CloudZero finds {len(wrong)} of {len(results)} bodies wrong, the first: {wrong[0][0][:300]}."
+            f"CloudZero finds errors in {len(wrong)} of {len(results)} bodies, the first: {wrong[0][0][:300]}."
         )
+
+
+def _validate(
+    warehouse: Warehouse, credentials: Credentials, selected: InWindow | Pending, policy: RetryPolicy
+) -> list[Validated]:
+    """Validate what a push of these hours would send to one stream."""
+    from loader.cli import output
+    from loader.cloudzero.bodies import body_groups
+    from loader.cloudzero.client import AnyCost
+    from loader.delivery.plan import NO_RECORDS, plan
+    from loader.delivery.plan_lines import lines_of
+    from loader.delivery.push_log import PushLog
+    from loader.delivery.selection import Pending, Selection
+    from loader.delivery.streams import display_name
+
+    is_pending = isinstance(selected, Pending)
+    selection = Selection(selected if isinstance(selected, Pending) else selected.window, allow_full_month=True)
+    found = []
+    with warehouse.of_stream(credentials.name), AnyCost(credentials) as client:
+
+        def errors(content: bytes) -> list[str]:
+            return policy.retry(lambda: client.validate(content), output.say)
+
+        records = PushLog(warehouse, credentials.stream).records() if is_pending else NO_RECORDS
+        for group in body_groups(lines_of(warehouse, plan(warehouse, selection, records)), "replace_hourly"):
+            for body in group.bodies:
+                found.append(Validated(display_name(credentials.name), body, errors(body.content)))
+    return found
+
+
+def _show(results: Sequence[Validated], with_stream: bool, style: str) -> None:
+    from loader.cli import output
+    from loader.hours import iso
+
+    if style == "json":
+        bodies = [
+            {
+                "first_hour": iso(each.body.hours[0]),
+                "last_hour": iso(each.body.hours[-1]),
+                "rows": each.body.row_count,
+                "bytes": len(each.body.content),
+                "errors": each.errors,
+            }
+            | ({"stream": each.stream} if with_stream else {})
+            for each in results
+        ]
+        output.print_json({"bodies": bodies}, sys.stdout)
+        return
+    table = [
+        [
+            *([each.stream] if with_stream else []),
+            iso(each.body.hours[0]),
+            iso(each.body.hours[-1]),
+            f"{each.body.row_count:,}",
+            f"{len(each.body.content):,}",
+            "; ".join(each.errors) or "ok",
+        ]
+        for each in results
+    ]
+    head = [*(["stream"] if with_stream else []), "first hour", "last hour", "lines", "bytes", "result"]
+    output.print_table(head, table, sys.stdout, right={len(head) - 3, len(head) - 2})
 
 
 @click.command()
 @target_options
 @options.table_or_json
-def check(target: str | None, profiles_dir: str | None, lock_timeout: str, style: str) -> None:
+def check(target: TargetOptions, style: str) -> None:
     """Check profile, views, key and connection, and let CloudZero validate one line; nothing is stored.
 
-    Ends with the exit code of the first thing that is wrong.
+    Exits with the exit code of the first check that fails.
     """
     from loader.audit import checks
     from loader.cli import output
 
-    results = checks.run(target, profiles_dir, options.seconds(lock_timeout), output.say)
+    results = checks.run(target.target, target.profiles_dir, target.lock_seconds, output.say)
     if style == "json":
-        output.print_answer(
-            {"checks": [{"check": r.name, "ok": r.error is None, "detail": r.detail} for r in results]},
-            sys.stdout,
-        )
+        found = [{"check": each.name, "ok": each.error is None, "detail": each.detail} for each in results]
+        output.print_json({"checks": found}, sys.stdout)
     else:
-        output.print_table(
-            ["check", "", "detail"],
-            [[r.name, "ok" if r.error is None else "FAILED", r.detail] for r in results],
-            sys.stdout,
-        )
+        rows = [[each.name, "ok" if each.error is None else "FAILED", each.detail] for each in results]
+        output.print_table(["check", "", "detail"], rows, sys.stdout)
     for result in results:
         if result.error is not None:
             raise result.error
-
-
-def _validated(client: AnyCost, drop: Body, patience: Patience) -> list[str]:
-    from loader.cli import output
-
-    return patience.insist(lambda: client.validate(drop.content), output.say)

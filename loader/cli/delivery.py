@@ -3,234 +3,268 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import click
 
 from loader.cli import options
-from loader.cli.options import lock_options, patience_options, target_options, window_options
+from loader.cli.options import HourOptions, TargetOptions, hour_options, option_group, retry_options, target_options
 from loader.money import decimal_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from datetime import datetime
 
-    from loader.cli.options import AskedFor
     from loader.config.settings import Credentials, Stream
     from loader.delivery.plan import Plan
     from loader.delivery.push import Push
-    from loader.delivery.retry import Sent
+    from loader.delivery.retry import RetryPolicy, Sent
+    from loader.delivery.selection import InWindow, Pending, Selection
+    from loader.lines import HourSummary, Line
     from loader.progress import Bar
     from loader.warehouse.base import Warehouse
 
 
 @click.command("dry-run")
 @target_options
-@window_options
+@hour_options
 @click.option(
-    "--limit",
-    default=10,
-    show_default=True,
-    type=click.IntRange(min=0),
-    help="Lines to show, newest hour first.",
+    "--limit", default=10, show_default=True, type=click.IntRange(min=0), help="Lines to show, newest hour first."
 )
 @options.stream_option
 @click.option(
-    "--format",
-    "style",
-    default="table",
-    show_default=True,
-    type=click.Choice(("table", "json", "csv", "ndjson")),
+    "--format", "style", default="table", show_default=True, type=click.Choice(("table", "json", "csv", "ndjson"))
 )
-def dry_run(
-    target: str | None, profiles_dir: str | None, lock_timeout: str,
-    window: str | None, start: str | None, end: str | None, since: str | None,
-    limit: int, only: str | None, style: str,
-) -> None:  # fmt: skip
+def dry_run(target: TargetOptions, hours: HourOptions, limit: int, only: str | None, style: str) -> None:
     """Show lines as a push would send them, and send nothing.
 
-    Without a window, of all hours. JSON has the shape of LiteLLM's own dry run; its summary is over the whole window
-    and not only over the lines shown. csv and ndjson are the lines alone.
+    Without a window, lines of all hours. JSON has the shape of LiteLLM's own dry run; its summary covers the whole
+    window and not only the lines shown. csv and ndjson are the lines alone.
 
     \b
     loader dry-run --limit 10
     loader dry-run --window yesterday --limit 100000 --format csv > yesterday.csv
-    """  # noqa: D301 (Click: lines as they stand)
+    """  # noqa: D301 (Click: \b keeps the lines as they are)
     from loader.cli import output
     from loader.config.settings import read_streams
-    from loader.delivery import limits
+    from loader.delivery.selection import AllHours, Pending
     from loader.delivery.streams import require_known
+    from loader.hours import iso
 
-    asked = options.asked_for(window, start, end, since, required=False)
-    stream = options.stream_of_environment(only) if asked.is_pending else None
+    selected = hours.filter()
+    stream = options.stream_of_environment(only) if isinstance(selected, Pending) else None
     name = stream.name if stream else options.stream_name(only)
-    with (
-        options.warehouse_to_read(target, profiles_dir, lock_timeout) as warehouse,
-        warehouse.of_stream(name),
-    ):
+    with target.open_to_read() as warehouse, warehouse.of_stream(name):
         if only is not None:
             require_known(warehouse, read_streams(), only)
-        if stream is not None:
-            from loader.delivery.plan_lines import newest_lines
-
-            chosen = _pending(warehouse, stream, asked.since)
-            if chosen.held_back:
-                output.say(limits.explain(chosen.held_back))
-            hours, lines = list(chosen.hours), newest_lines(warehouse, chosen, limit)
+        if isinstance(selected, Pending):
+            assert stream is not None  # noqa: S101
+            summaries, lines = _pending(warehouse, stream, selected, limit)
         else:
-            hours = warehouse.hours(asked.window) if style in ("table", "json") else []
-            lines = list(warehouse.lines(asked.window, newest=limit))
-    output.print_dry_run(lines, [hour for hour in hours if hour.line_count], style, sys.stdout)
+            if isinstance(selected, AllHours) and selected.since:
+                output.say(f"Hours before {iso(selected.since)} are left out: --since/LOADER_PUSH_SINCE.")
+            summaries = [hour for hour in warehouse.hours(selected.window) if hour.line_count]
+            lines = list(warehouse.newest_lines(summaries, limit))
+    output.print_dry_run(lines, summaries, style, sys.stdout)
+
+
+def _pending(
+    warehouse: Warehouse, stream: Stream, selected: Pending, limit: int
+) -> tuple[list[HourSummary], list[Line]]:
+    """The hours that a push of what is pending would send, and its newest lines."""
+    from loader.cli import output
+    from loader.delivery import limits
+    from loader.delivery.plan import plan
+    from loader.delivery.plan_lines import newest_lines
+    from loader.delivery.push_log import PushLog
+    from loader.delivery.selection import Selection
+
+    chosen = plan(warehouse, Selection(selected), PushLog(warehouse, stream).records())
+    if chosen.held_back:
+        output.say(limits.explain(chosen.held_back))
+    return [hour for hour in chosen.hours if hour.line_count], newest_lines(warehouse, chosen, limit)
+
+
+@dataclass(frozen=True)
+class SelectionOptions:
+    """What of the hours to send, and how. See `loader.delivery.selection.Selection`."""
+
+    operation: str
+    limit: int | None
+    include_incomplete: bool
+    allow_shrink: bool
+    allow_full_month: bool
+
+    def of(self, selected: InWindow | Pending) -> Selection:
+        """The selection of these hours.
+
+        Raises:
+            UsageError: these options do not go with these hours.
+        """
+        from loader.delivery.selection import InWindow, Selection
+        from loader.errors import UsageError
+
+        if isinstance(selected, InWindow) and selected.is_cut and self.operation == "replace_drop":
+            raise UsageError(
+                "--operation replace_drop replaces a whole month at CloudZero, including the hours that"
+                " --since/LOADER_PUSH_SINCE leaves to another exporter: send the others with replace_hourly."
+            )
+        return Selection(
+            selected.window if isinstance(selected, InWindow) else selected,
+            self.operation,
+            self.include_incomplete,
+            self.limit,
+            self.allow_shrink,
+            self.allow_full_month,
+        )
+
+
+selection_options = option_group(
+    "selection",
+    SelectionOptions,
+    click.option(
+        "--operation", default="replace_hourly", show_default=True,
+        type=click.Choice(("replace_hourly", "replace_drop", "sum")),
+        help="replace_drop replaces a whole month; sum adds to what is there, twice if it is run twice.",
+    ),
+    click.option(
+        "--limit", type=click.IntRange(min=1), metavar="N",
+        help="Only the newest hours that fit into N lines (the oldest, of what is pending); never part of an hour.",
+    ),
+    click.option(
+        "--include-incomplete", is_flag=True,
+        help="Also send hours that are still in progress, or were summed before they ended.",
+    ),
+    click.option(
+        "--allow-shrink", is_flag=True,
+        help="Also send hours that cost less than when CloudZero accepted them, or have lost all their lines.",
+    ),
+    click.option(
+        "--allow-full-month", is_flag=True, help="Also send hours that their month has no room for at CloudZero."
+    ),
+)  # fmt: skip
 
 
 @click.command()
 @target_options
-@window_options
-@click.option(
-    "--operation", default="replace_hourly", show_default=True,
-    type=click.Choice(("replace_hourly", "replace_drop", "sum")),
-    help="replace_drop replaces a whole month; sum adds to what is there, twice if it is run twice.",
-)  # fmt: skip
-@click.option(
-    "--limit",
-    type=click.IntRange(min=1),
-    metavar="N",
-    help="Only the newest hours that fit into N lines (of what is pending the oldest); never a part of an hour.",
-)
-@click.option(
-    "--include-incomplete",
-    is_flag=True,
-    help="Also send hours that are still running, or were summed before they ended.",
-)
-@click.option(
-    "--allow-shrink",
-    is_flag=True,
-    help="Also send hours that cost less than when CloudZero accepted them, or have lost all their lines.",
-)
-@click.option("--allow-full-month", is_flag=True, help="Also send what a month has no room for by CloudZero's limits.")
+@hour_options
+@selection_options
 @click.option(
     "--max-body-mb", default=5.0, show_default=True, metavar="X",
     type=click.FloatRange(0, 5, min_open=True),
-    help="Million bytes of a body at most, for a proxy that takes less than CloudZero's 5.",
+    help="Maximum size of a body in million bytes, for a proxy that accepts less than CloudZero's 5.",
 )  # fmt: skip
 @options.stream_option
-@patience_options
-@lock_options
-@click.option("--format", "style", default="text", show_default=True, type=click.Choice(("text", "json")))
+@retry_options
+@options.wait_option
+@options.text_or_json
 def push(
-    target: str | None, profiles_dir: str | None, lock_timeout: str,
-    window: str | None, start: str | None, end: str | None, since: str | None,
-    operation: str, limit: int | None, include_incomplete: bool, allow_shrink: bool, allow_full_month: bool,
-    max_body_mb: float, give_up_after: str, settle_for: str, wait: str, only: str | None, style: str,
-) -> None:  # fmt: skip
-    """Send the whole hours of a window, one body at a time, and write each into the push log.
+    target: TargetOptions,
+    hours: HourOptions,
+    selection: SelectionOptions,
+    max_body_mb: float,
+    only: str | None,
+    policy: RetryPolicy,
+    wait: float,
+    style: str,
+) -> None:
+    """Send the whole hours of a window, one body at a time, and record each in the push log.
 
-    Needs CLOUDZERO_API_KEY, or CLOUDZERO_API_KEY_FILE which names a file with it, and CLOUDZERO_CONNECTION_ID;
-    CLOUDZERO_API_URL for another place than CloudZero. `pending` is what a schedule sends: run twice, it sends nothing
-    the second time. Any other window sends its hours again, which replaces them.
+    Needs CLOUDZERO_API_KEY, or CLOUDZERO_API_KEY_FILE with the path of a file that contains it, and
+    CLOUDZERO_CONNECTION_ID. CLOUDZERO_API_URL sends to another host than CloudZero. `pending` is for a schedule: run
+    twice, it sends nothing the second time. Any other window sends its hours again, which replaces them.
 
     \b
     loader push --window pending
     loader push --start 2024-01-15T00:00:00Z --end 2024-01-15T23:59:59Z
-    """  # noqa: D301 (Click: lines as they stand)
+    """  # noqa: D301 (Click: \b keeps the lines as they are)
     from loader.cli import output
+    from loader.cloudzero.bodies import MAX_BODY_BYTES
     from loader.config.settings import read_all_credentials
     from loader.delivery import answers, streams
-    from loader.delivery.plan import Selection
-    from loader.errors import UsageError
+    from loader.delivery.push import PushCallbacks, PushOptions, Sender
     from loader.stopping import StopSignal
 
     everyone = read_all_credentials()
-    chosen = streams.chosen(everyone, only)
-    patience = options.patience(give_up_after, settle_for)
-    options.seconds(wait)
-    asked = options.asked_for(window, start, end, since, required=True)
-    if asked.is_cut and operation == "replace_drop":
-        raise UsageError(
-            "--operation replace_drop replaces a whole month of CloudZero's, also the hours of it that"
-            " --since/LOADER_PUSH_SINCE leaves to another exporter: send the others with replace_hourly."
-        )
-    selection = Selection(
-        asked.window, operation, include_incomplete, limit, allow_shrink, allow_full_month, since=asked.since
-    )
+    chosen = streams.select_streams(everyone, only)
+    selected = hours.required()
+    what = selection.of(selected)
+    several = len(chosen) > 1
+    done: list[tuple[str, Push]] = []
 
     def one_stream(credentials: Credentials) -> Push:
-        with options.warehouse_to_push(target, profiles_dir, lock_timeout, wait, credentials.stream, stop) as warehouse:
-            from loader.cloudzero.bodies import MAX_BODY_BYTES
-            from loader.cloudzero.client import AnyCost
-            from loader.delivery.push import Push
-            from loader.delivery.push_log import PushLog
-
-            streams.require_ids(warehouse, everyone)
-            with AnyCost(credentials) as client, output.progress("Sending") as bar:
-                one = Push(
-                    warehouse, PushLog(warehouse, credentials.stream), client, selection,
-                    patience.until(stop), output.say,
-                    lambda plan: _look_at(plan, asked, include_incomplete, bar), bar.advance, stop,
-                    min(MAX_BODY_BYTES, int(max_body_mb * 1_000_000)), named={each.connection_id for each in everyone},
-                )  # fmt: skip
-                one.run()
-        if len(chosen) > 1:
-            told.append((credentials.name, one))
-        report_push(one, "none" if len(chosen) > 1 and style == "json" else style, asked, credentials.name)
+        with output.progress("Sending") as bar:
+            callbacks = PushCallbacks(
+                output.say,
+                lambda plan: _review(plan, selected, selection.include_incomplete, bar),
+                bar.advance,
+            )
+            one = sender.push(credentials, what, options=PushOptions(interruptible, max_body_bytes, callbacks))
+        if several:
+            done.append((credentials.name, one))
+        report_pushes([one], one.sent, "none" if several and style == "json" else style, selected, credentials.name)
         return one
 
-    told: list[tuple[str, Push]] = []
     try:
         with StopSignal() as stop:
+            interruptible = policy.interrupted_by(stop)
+            max_body_bytes = min(MAX_BODY_BYTES, int(max_body_mb * 1_000_000))
+            options_ = PushOptions(interruptible, max_body_bytes, PushCallbacks(output.say))
+            sender = Sender(target.read(), everyone, options_, target.lock_seconds, wait)
             streams.for_each(chosen, one_stream, output.say, stop)
     finally:
-        if told and style == "json":
-            output.print_answer(
-                {"streams": {streams.title(name): answers.push_answer(one) for name, one in told}}, sys.stdout
+        if done and style == "json":
+            output.print_json(
+                {"streams": {streams.display_name(name): answers.push_answer(one) for name, one in done}}, sys.stdout
             )
 
 
-def _pending(warehouse: Warehouse, stream: Stream, since: datetime | None) -> Plan:
-    from loader.delivery.plan import Selection, plan
-    from loader.delivery.push_log import PushLog
-
-    return plan(warehouse, Selection(None, since=since), PushLog(warehouse, stream).records())
-
-
-def _look_at(plan: Plan, asked: AskedFor, include_incomplete: bool, bar: Bar) -> None:
-    """Stop, or say what is left out, before anything is sent."""
+def _review(plan: Plan, selected: InWindow | Pending, include_incomplete: bool, bar: Bar) -> None:
+    """Stop, or report what is left out, before anything is sent."""
     from loader.cli import output
     from loader.delivery.plan import require_complete
+    from loader.delivery.selection import Pending
     from loader.hours import floor_hour, iso
 
     now = options.now()
-    if asked.window is None:
+    if isinstance(selected, Pending):
         if plan.built_at < floor_hour(now):
             output.say(
-                f"The models were last built at {iso(plan.built_at)}, so hours from {iso(floor_hour(plan.built_at))} on"
-                " are not looked at: run `dbt run` first."
+                f"The models were last built at {iso(plan.built_at)}, so hours from {iso(plan.complete_until)} on are"
+                " not included: run `dbt run` first."
             )
     elif not include_incomplete:
-        require_complete(plan, asked.window, now, named=asked.by_name)
+        require_complete(plan, selected.window, now, selected.by_name)
     if plan.incomplete:
         output.say(
             f"Left out: {len(plan.incomplete)} hour(s) from {iso(plan.incomplete[0])} on that are not complete yet."
-            " --include-incomplete sends them all the same."
+            " --include-incomplete sends them anyway."
         )
     bar.start(plan.line_count)
 
 
-def report_push(push: Push, style: str, asked: AskedFor, name: str = "") -> None:
-    """Say what was sent, and to which stream when it has a name; what a guard held back ends with its exit code."""
-    report_pushes([push], push.sent, style, asked, name)
+def report_pushes(pushes: Sequence[Push], sent: Sent, style: str, selected: InWindow | Pending, name: str = "") -> None:
+    """Print what pushes have sent together.
 
+    Args:
+        pushes: one for each stream.
+        sent: what they have sent together.
+        style: text, json or none.
+        selected: the hours that were asked for.
+        name: the stream, when it has a name.
 
-def report_pushes(pushes: Sequence[Push], sent: Sent, style: str, asked: AskedFor, name: str = "") -> None:
-    """The same for pushes to several streams, which together have sent `sent`."""
+    Raises:
+        GuardError: hours were held back.
+    """
     from loader.cli import output
     from loader.delivery import answers, limits
+    from loader.delivery.selection import Pending
     from loader.errors import GuardError
 
     held_back = [each for push in pushes if push.plan for each in push.plan.held_back]
     of_stream = f"{name}: " if name else ""
     if style == "json":
-        output.print_answer(answers.pushes_answer(pushes, sent), sys.stdout)
+        output.print_json(answers.pushes_answer(pushes, sent), sys.stdout)
     elif style == "none":
         pass
     elif any(push.plan and push.plan.hours for push in pushes):
@@ -239,7 +273,11 @@ def report_pushes(pushes: Sequence[Push], sent: Sent, style: str, asked: AskedFo
             f" ${decimal_text(sent.cost)} in {sum(push.seconds for push in pushes):.1f} s."
         )
     elif not held_back:
-        what = "CloudZero holds every complete hour as it is" if asked.is_pending else f"no lines in {asked.window}"
+        what = (
+            "CloudZero holds every complete hour as it is"
+            if isinstance(selected, Pending)
+            else f"no lines in {selected.window}"
+        )
         output.say(f"{of_stream}Nothing to send: {what}.")
     if held_back:
         raise GuardError(limits.explain(held_back))

@@ -1,4 +1,4 @@
-"""The commands, gathered. Click only; what is slow to import is imported where it is used."""
+"""All commands together. Modules that are slow to import are imported inside the commands that use them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ not reachable, 6 stopped by a guard; 130 and 143 after Ctrl-C and SIGTERM."""
 
 
 class LoaderGroup(click.Group):
-    """Turns our own errors into one line on stderr and their exit code, whichever command raised them."""
+    """Turns the loader's own errors into one line on stderr and an exit code, whichever command raised them."""
 
     def invoke(self, context: click.Context) -> Any:
         """Run the command."""
@@ -32,7 +32,7 @@ class LoaderGroup(click.Group):
             context.exit(130)
 
     def list_commands(self, context: click.Context) -> list[str]:  # noqa: ARG002
-        """In the order in which they are met, not by name."""
+        """In the order in which people need them, not by name."""
         return list(self.commands)
 
 
@@ -51,8 +51,18 @@ def main() -> None:
 
 
 for command in (
-    delivery.dry_run, delivery.push, service.load, service.run, service.serve, audit.status,
-    audit.verify, checks.validate, audit.reconcile, checks.check, bucket.drop, tools.sample,
+    delivery.dry_run,
+    delivery.push,
+    service.load,
+    service.run,
+    service.serve,
+    audit.status,
+    audit.verify,
+    checks.validate,
+    audit.reconcile,
+    checks.check,
+    bucket.drop,
+    tools.sample,
     tools.sandbox,
-):  # fmt: skip
+):
     main.add_command(command)

@@ -1,4 +1,4 @@
-"""What people and programs see. Data goes to stdout, talk to stderr; rich only on a terminal."""
+"""Output for people and programs: data to stdout, messages to stderr; rich only on a terminal."""
 
 from __future__ import annotations
 
@@ -6,17 +6,16 @@ import csv
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from decimal import Decimal
 from typing import TextIO
 
 import orjson
 
 from loader.delivery.answers import dry_run_answer, summary_of
 from loader.lines import AMOUNT_COLUMN, COST_COLUMN, HOUR_COLUMN, HourSummary, Line
-from loader.money import decimal_text
+from loader.money import decimal_text, total_usd
 from loader.progress import Bar
 
-# The columns that a person looks for first; the rest is the same in every line or long.
+# The columns that a person looks for first; the others are long, or the same in every line.
 TABLE_COLUMNS = {
     HOUR_COLUMN: "hour (UTC)",
     COST_COLUMN: "cost (USD)",
@@ -26,14 +25,14 @@ TABLE_COLUMNS = {
 
 
 def say(message: str) -> None:
-    """One line of talk."""
+    """Print a message to stderr."""
     print(message, file=sys.stderr)  # noqa: T201
 
 
 def print_dry_run(lines: Sequence[Line], hours: Sequence[HourSummary], style: str, out: TextIO) -> None:
-    """Show lines as they would be sent, and the totals of the whole window in JSON and for people."""
+    """Print lines as they would be sent; as JSON or a table, with the totals of all hours."""
     if style == "json":
-        _print_json(dry_run_answer(lines, hours), out)
+        print_json(dry_run_answer(lines, hours), out)
     elif style == "ndjson":
         for line in lines:
             out.write(line.data.decode() + "\n")
@@ -46,15 +45,22 @@ def print_dry_run(lines: Sequence[Line], hours: Sequence[HourSummary], style: st
         rows = [[line.values.get(name, "") for name in TABLE_COLUMNS] for line in lines]
         print_table(list(TABLE_COLUMNS.values()), rows, out, right={1, 2})
         total = summary_of(hours)
-        cost = decimal_text(sum((hour.cost for hour in hours), Decimal(0)))
+        cost = decimal_text(total_usd(hour.cost for hour in hours))
         say(
             f"{len(lines)} of {total['total_records']:,} lines in {len(hours):,} hours;"
-            f" all of them: ${cost} and {total['total_tokens']:,} tokens. Nothing was sent."
+            f" in total ${cost} and {total['total_tokens']:,} tokens. Nothing was sent."
         )
 
 
 def print_table(head: Sequence[str], rows: Sequence[Sequence[str]], out: TextIO, right: set[int] | None = None) -> None:
-    """A table: with rich on a terminal, in plain columns elsewhere."""
+    """Print a table: with rich on a terminal, in plain columns elsewhere.
+
+    Args:
+        head: the column titles.
+        rows: the cells.
+        out: where to print it.
+        right: the indexes of right-aligned columns.
+    """
     right = right or set()
     if out.isatty():
         from rich.console import Console
@@ -76,14 +82,17 @@ def print_table(head: Sequence[str], rows: Sequence[Sequence[str]], out: TextIO,
         out.write("  ".join(cells).rstrip() + "\n")
 
 
-def print_answer(answer: dict[str, object], out: TextIO) -> None:
-    """One JSON object for a program."""
-    _print_json(answer, out)
+def print_json(answer: dict[str, object], out: TextIO) -> None:
+    """Print one JSON object.
+
+    orjson indents around a Fragment but not inside it, so that each line has the bytes that are sent.
+    """
+    out.write(orjson.dumps(answer, option=orjson.OPT_INDENT_2).decode() + "\n")
 
 
 @contextmanager
 def progress(label: str) -> Iterator[Bar]:
-    """A progress bar on stderr, when that is a terminal; nothing elsewhere."""
+    """A progress bar on stderr if that is a terminal; nothing elsewhere."""
     if not sys.stderr.isatty():
         yield Bar()
         return
@@ -94,16 +103,11 @@ def progress(label: str) -> Iterator[Bar]:
     with Progress(*columns, console=Console(stderr=True), transient=True) as shown:
         task = shown.add_task(label, total=None)
 
-        class Shown(Bar):
+        class TerminalBar(Bar):
             def start(self, total_lines: int) -> None:
                 shown.update(task, total=total_lines)
 
             def advance(self, lines: int) -> None:
                 shown.advance(task, lines)
 
-        yield Shown()
-
-
-def _print_json(answer: dict[str, object], out: TextIO) -> None:
-    # orjson indents around a Fragment but not inside it: each line stays the bytes that are sent.
-    out.write(orjson.dumps(answer, option=orjson.OPT_INDENT_2).decode() + "\n")
+        yield TerminalBar()

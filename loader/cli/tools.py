@@ -1,4 +1,4 @@
-"""The commands to try things with: made-up spend logs, and a local AnyCost."""
+"""The commands for rehearsals: sample spend logs, and a local AnyCost."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from loader.cli import options
     type=click.Path(path_type=Path, file_okay=False),
     help="Folder to write to.",
 )
-@click.option("--rows", default=20_000, show_default=True, type=int, help="Requests in all.")
+@click.option("--rows", default=20_000, show_default=True, type=int, help="Number of requests.")
 @click.option("--days", default=3, show_default=True, type=int, help="Days up to the present hour.")
-@click.option("--until", metavar="TIME", help="Another end than the present hour, ISO 8601.")
+@click.option("--until", metavar="TIME", help="End, ISO 8601. Default: the present hour.")
 @click.option("--seed", default=1, show_default=True, type=int, help="The same seed gives the same rows.")
 @click.option(
     "--format",
@@ -31,7 +31,7 @@ from loader.cli import options
     help="payload: LiteLLM's StandardLoggingPayload objects.",
 )
 def sample(out: Path, rows: int, days: int, until: str | None, seed: int, style: str) -> None:
-    """Write made-up but lifelike spend logs, up to the present hour, to try everything on."""
+    """Write realistic sample spend logs, up to the present hour."""
     from loader.hours import parse_time
     from loader.sandbox.sample import SamplePlan, write_sample
 
@@ -50,30 +50,30 @@ def sample(out: Path, rows: int, days: int, until: str | None, seed: int, style:
 @click.option("--port", default=8787, show_default=True, type=click.IntRange(0, 65535), help="0: a free one.")
 @click.option(
     "--month-rows", default=1_000_000, show_default=True, type=click.IntRange(min=1), metavar="N",
-    help="Rows that a month holds at most.",
+    help="Maximum rows in a month.",
 )  # fmt: skip
 @click.option(
     "--month-mb", default=70, show_default=True, type=click.IntRange(min=1), metavar="N",
-    help="Million bytes that a month holds at most.",
+    help="Maximum size of a month in million bytes.",
 )  # fmt: skip
 @click.option(
     "--body-mb", default=5.0, show_default=True, type=click.FloatRange(min=0, min_open=True), metavar="X",
-    help="Million bytes of a body at most.",
+    help="Maximum size of a body in million bytes.",
 )  # fmt: skip
-@click.option("--lift-limits", is_flag=True, help="Take any amount, whatever the limits say: for benchmarks.")
+@click.option("--lift-limits", is_flag=True, help="Accept any amount, for benchmarks.")
 @click.option(
     "--trouble", default=0.0, show_default=True, type=click.FloatRange(0, 1), metavar="RATE",
-    help="Share of the drops, 0 to 1, that meet a slow or cut connection, an error or a wrong answer.",
+    help="Share of the requests, 0 to 1, that get a slow or cut connection, an error or a wrong answer.",
 )  # fmt: skip
-@click.option("--seed", default=1, show_default=True, type=int, help="The same seed makes the same trouble.")
+@click.option("--seed", default=1, show_default=True, type=int, help="The same seed makes the same faults.")
 def sandbox(
     host: str, port: int, month_rows: int, month_mb: int, body_mb: float, lift_limits: bool, trouble: float, seed: int
 ) -> None:
-    """Run a local AnyCost that keeps CloudZero's documented limits, for rehearsals.
+    """Run a local AnyCost that enforces CloudZero's documented limits, for rehearsals.
 
-    Its key is CLOUDZERO_API_KEY or that of CLOUDZERO_API_KEY_FILE, or `sandbox` when neither is set; any connection id
-    will do. Point the loader at it with CLOUDZERO_API_URL. Its state is a page at / and JSON at /state; it is gone when
-    it ends.
+    Its key is CLOUDZERO_API_KEY, or that of CLOUDZERO_API_KEY_FILE, or `sandbox` when neither is set. It accepts any
+    connection id. Point the loader to it with CLOUDZERO_API_URL. It shows its state as a page at / and as JSON at
+    /state, and keeps nothing when it ends.
     """
     from loader.cli import output
     from loader.config.settings import read_secret

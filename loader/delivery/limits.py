@@ -1,4 +1,4 @@
-"""What stops an hour before it is sent: its cost has shrunk, or its month has no room for it. Pure.
+"""What stops an hour before it is sent: it costs less than before, or its month has no room for it. Pure.
 
 The limits are those of docs.cloudzero.com/docs/anycost-send-stream-data: one stream holds at most 1,000,000 rows and
 70 MB a month. How CloudZero counts bytes is not documented; here they are those of the rows as compact JSON.
@@ -10,25 +10,25 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from decimal import Decimal
 
 from loader.cloudzero.bodies import BodyGroup
 from loader.delivery.push_log import Entry, HourRecord, accepted_entries
 from loader.errors import GuardError
 from loader.hours import iso, month_start
 from loader.lines import HourSummary
+from loader.money import decimal_text
 
 MONTH_ROWS, MONTH_BYTES = 1_000_000, 70_000_000
 WARN_AT = 0.8
 MORE_ROOM = (
-    "Room for more: fewer line_dimensions, `token_tags: false` (about 70 bytes a line), include_providers or"
+    "To make room: fewer line_dimensions, `token_tags: false` (about 70 bytes a line), include_providers or"
     " exclude_providers, or several streams (docs/streams.md)"
 )
 
 
 @dataclass(frozen=True)
 class HeldBack:
-    """An hour (UTC) that is not sent, and why, in words."""
+    """An hour (UTC) that is not sent, and the reason for a person to read."""
 
     hour: datetime
     kind: str  # shrunk | full
@@ -36,29 +36,29 @@ class HeldBack:
 
 
 @dataclass
-class Room:
-    """What a month takes up: rows, and their bytes as JSON."""
+class MonthUsage:
+    """What a month takes up of a stream's limits: rows, and their bytes as JSON."""
 
     rows: int = 0
     size: int = 0
 
     @property
     def share(self) -> float:
-        """Of the limit that is nearer, 1.0 being full."""
+        """The share of whichever limit is closer; 1.0 is full."""
         return max(self.rows / MONTH_ROWS, self.size / MONTH_BYTES)
 
-    def plus(self, rows: int, size: int) -> Room:
-        """With so many rows and bytes more."""
-        return Room(self.rows + rows, self.size + size)
+    def plus(self, rows: int, size: int) -> MonthUsage:
+        """With this many more rows and bytes."""
+        return MonthUsage(self.rows + rows, self.size + size)
 
     def __str__(self) -> str:
         each = f", {self.size / self.rows:.0f} bytes a line" if self.rows else ""
         return f"{self.rows:,} of {MONTH_ROWS:,} lines and {self.size / 1e6:.1f} of {MONTH_BYTES / 1e6:.0f} MB{each}"
 
 
-def rooms(records: Mapping[datetime, HourRecord]) -> dict[datetime, Room]:
+def month_usage(records: Mapping[datetime, HourRecord]) -> dict[datetime, MonthUsage]:
     """What CloudZero holds of each month (its first hour, UTC), as far as the push log knows."""
-    found: dict[datetime, Room] = defaultdict(Room)
+    found: dict[datetime, MonthUsage] = defaultdict(MonthUsage)
     for entry in accepted_entries(records):
         month = month_start(entry.hour)
         found[month] = found[month].plus(entry.line_count, entry.byte_count)
@@ -66,118 +66,118 @@ def rooms(records: Mapping[datetime, HourRecord]) -> dict[datetime, Room]:
 
 
 def shrunk(hours: Iterable[HourSummary], records: Mapping[datetime, HourRecord]) -> Iterator[HeldBack]:
-    """The hours that cost less than what CloudZero accepted of them: retention may have eaten their logs.
+    """The hours that cost less than CloudZero accepted for them: retention may have deleted their spend logs.
 
-    Not those whose lines went to another stream: with all streams together they cost no less than at that time.
+    An hour whose lines moved to another stream has not shrunk: over all streams it costs no less than before.
     """
     for hour in hours:
         record = records.get(hour.start)
-        if record and record.accepted and hour.cost < record.accepted.cost and not _moved(hour, record.accepted):
-            reason = f"{iso(hour.start)} cost ${_usd(record.accepted.cost)} when it was sent and now ${_usd(hour.cost)}"
-            yield HeldBack(hour.start, "shrunk", reason)
+        if (
+            record
+            and record.accepted
+            and hour.cost < record.accepted.cost
+            and not _moved_to_another_stream(hour, record.accepted)
+        ):
+            before, after = decimal_text(record.accepted.cost), decimal_text(hour.cost)
+            yield HeldBack(hour.start, "shrunk", f"{iso(hour.start)} cost ${before} when it was sent and now ${after}")
 
 
 def without_room(
     hours: Sequence[HourSummary], records: Mapping[datetime, HourRecord], bytes_per_line: float, starts_empty: bool
 ) -> Iterator[HeldBack]:
-    """The hours, oldest first, from the first of a month on that would take it past its limits.
+    """The hours, oldest first, from the first one of a month that would take the month past its limits.
 
     Args:
-        hours: what is to be sent, oldest first.
+        hours: the hours to send, oldest first.
         records: the push log.
-        bytes_per_line: measured; what the hours will take up is not known before they are encoded.
-        starts_empty: whether the months are wiped first (replace_drop).
+        bytes_per_line: a measured average; what the hours will take up is not known before they are encoded.
+        starts_empty: whether the push replaces whole months (replace_drop).
     """
-    held = {} if starts_empty else rooms(records)
+    held = {} if starts_empty else month_usage(records)
     full: set[datetime] = set()
     for hour in hours:
         month = month_start(hour.start)
         record = None if starts_empty else records.get(hour.start)
         before = record.accepted if record else None
-        room = held.get(month, Room()).plus(hour.line_count, round(hour.line_count * bytes_per_line))
+        usage = held.get(month, MonthUsage()).plus(hour.line_count, round(hour.line_count * bytes_per_line))
         if before:
-            room = room.plus(-before.line_count, -before.byte_count)
-        if room.share > 1 and hour.line_count:
+            usage = usage.plus(-before.line_count, -before.byte_count)
+        if usage.share > 1 and hour.line_count:
             full.add(month)
         if month in full and hour.line_count:
-            yield HeldBack(hour.start, "full", f"{month:%Y-%m} would hold {room}")
+            yield HeldBack(hour.start, "full", f"{month:%Y-%m} would hold {usage}")
         else:
-            held[month] = room
+            held[month] = usage
 
 
 def explain(held_back: Sequence[HeldBack]) -> str:
-    """One message on all hours that were not sent, with what to do."""
+    """One message about all hours that were held back, and how to send them."""
     parts = []
-    for kind, what, mend in (
+    for kind, what, remedy in (
         (
             "shrunk",
             "that cost less than when CloudZero accepted them",
-            "look whether retention or a lost table took their logs, and send them all the same with --allow-shrink",
+            "check whether retention or a lost table removed their spend logs; --allow-shrink sends them anyway",
         ),
-        ("full", "for which the month has no room", f"{MORE_ROOM}; --allow-full-month sends them all the same"),
+        ("full", "for which the month has no room", f"{MORE_ROOM}; --allow-full-month sends them anyway"),
     ):
         hours = [each for each in held_back if each.kind == kind]
         if hours:
-            parts.append(f"Held back {len(hours)} hour(s) {what}, the first: {hours[0].reason}. Mend: {mend}.")
+            parts.append(f"Held back {len(hours)} hour(s) {what}, the first: {hours[0].reason}. To fix: {remedy}.")
     return " ".join(parts)
 
 
 class MonthMeter:
-    """Counts what each month holds, body by body, in the bytes that are really sent."""
+    """Counts what each month holds, body by body, in the bytes that are sent."""
 
     def __init__(self, records: Mapping[datetime, HourRecord]) -> None:
         self._held = {entry.hour: (entry.line_count, entry.byte_count) for entry in accepted_entries(records)}
-        self.rooms = rooms(records)
+        self.months = month_usage(records)
 
-    def after(self, delivery: BodyGroup) -> Room:
-        """What the delivery's month will hold."""
-        room = self.rooms.get(month_start(delivery.hours[0]), Room())
-        if delivery.operation == "replace_drop":
-            room = Room()
-        for share in delivery.shares:
-            if delivery.operation == "replace_hourly":
+    def after(self, group: BodyGroup) -> MonthUsage:
+        """What the month of a body group will hold once it is accepted."""
+        usage = self.months.get(month_start(group.hours[0]), MonthUsage())
+        if group.operation == "replace_drop":
+            usage = MonthUsage()
+        for share in group.shares:
+            if group.operation == "replace_hourly":
                 rows, size = self._held.get(share.hour, (0, 0))
-                room = room.plus(-rows, -size)
-            room = room.plus(share.row_count, share.byte_count)
-        return room
+                usage = usage.plus(-rows, -size)
+            usage = usage.plus(share.row_count, share.byte_count)
+        return usage
 
-    def require_room(self, delivery: BodyGroup) -> None:
+    def require_room(self, group: BodyGroup) -> None:
         """Stop before a body that takes its month past the limits.
 
         Raises:
-            GuardError: the month would be more than full.
+            GuardError: the month would be over its limits.
         """
-        room = self.after(delivery)
-        if room.share > 1:
+        usage = self.after(group)
+        if usage.share > 1:
             raise GuardError(
-                f"With the hours from {iso(delivery.hours[0])} on, {delivery.hours[0]:%Y-%m} would hold {room}."
-                f" {MORE_ROOM}; --allow-full-month sends them all the same."
+                f"With the hours from {iso(group.hours[0])} on, {group.hours[0]:%Y-%m} would hold {usage}."
+                f" {MORE_ROOM}; --allow-full-month sends them anyway."
             )
 
-    def took(self, delivery: BodyGroup) -> None:
-        """Count a delivery that was accepted."""
-        month = month_start(delivery.hours[0])
-        self.rooms[month] = self.after(delivery)
-        if delivery.operation == "replace_drop":
+    def accepted(self, group: BodyGroup) -> None:
+        """Count a body group that CloudZero accepted."""
+        month = month_start(group.hours[0])
+        self.months[month] = self.after(group)
+        if group.operation == "replace_drop":
             self._held = {hour: held for hour, held in self._held.items() if month_start(hour) != month}
-        for share in delivery.shares:
-            rows, size = self._held.get(share.hour, (0, 0)) if delivery.operation == "sum" else (0, 0)
+        for share in group.shares:
+            rows, size = self._held.get(share.hour, (0, 0)) if group.operation == "sum" else (0, 0)
             self._held[share.hour] = (rows + share.row_count, size + share.byte_count)
 
     def warnings(self) -> list[str]:
-        """What to say of the months that are nearly full."""
+        """One warning for each month that is nearly full."""
         return [
-            f"{month:%Y-%m} now holds {room}: {room.share:.0%} of what a stream may hold in a month. {MORE_ROOM}."
-            for month, room in sorted(self.rooms.items())
-            if room.share >= WARN_AT
+            f"{month:%Y-%m} now holds {usage}: {usage.share:.0%} of what a stream may hold in a month. {MORE_ROOM}."
+            for month, usage in sorted(self.months.items())
+            if usage.share >= WARN_AT
         ]
 
 
-def _moved(hour: HourSummary, accepted: Entry) -> bool:
+def _moved_to_another_stream(hour: HourSummary, accepted: Entry) -> bool:
     before = accepted.cost if accepted.cost_of_all is None else accepted.cost_of_all
     return hour.cost_of_all is not None and hour.cost_of_all >= before
-
-
-def _usd(amount: Decimal) -> str:
-    text = format(amount, "f")
-    return text.rstrip("0").rstrip(".") if "." in text else text

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -10,7 +10,8 @@ from decimal import Decimal
 from loader.delivery import limits
 from loader.delivery.limits import MORE_ROOM, HeldBack, shrunk, without_room
 from loader.delivery.push_log import REFUSED, WITHOUT_EFFECT, HourRecord, accepted_entries
-from loader.errors import GuardError, UsageError
+from loader.delivery.selection import Selection
+from loader.errors import GuardError
 from loader.hours import HOUR, Window, floor_hour, iso, month_start
 from loader.lines import EMPTY, HourSummary
 from loader.warehouse.base import Warehouse
@@ -20,43 +21,15 @@ NO_RECORDS: Mapping[datetime, HourRecord] = {}
 
 
 @dataclass(frozen=True)
-class Selection:
-    """What is asked for.
-
-    `window` None means pending: every complete hour, from `since` (UTC) on, that differs from what CloudZero accepted
-    of it. `only` keeps it to these hours (UTC), lines or not.
-    """
-
-    window: Window | None
-    operation: str = "replace_hourly"
-    include_incomplete: bool = False
-    limit: int | None = None
-    allow_shrink: bool = False
-    allow_full_month: bool = False
-    only: frozenset[datetime] | None = None
-    since: datetime | None = None
-
-    def __post_init__(self) -> None:
-        if self.operation == "replace_drop" and (
-            self.window is None or not self.window.is_whole_month() or self.limit is not None
-        ):
-            raise UsageError(
-                "--operation replace_drop replaces a whole month of CloudZero's: it takes exactly one UTC month, such"
-                " as --start 2024-01-01 --end 2024-02-01, and no --limit"
-                + (f"; the window is {self.window}." if self.window else "; not what is pending.")
-            )
-        if self.operation == "sum" and self.window is None:
-            raise UsageError("What is pending is replaced, never added: --window pending takes no --operation sum.")
-        if self.include_incomplete and self.window is None:
-            raise UsageError("Only complete hours are pending: --window pending takes no --include-incomplete.")
-
-
-@dataclass(frozen=True)
 class Plan:
-    """What a push will send: whole hours, oldest first; one without lines is sent as a line of no cost.
+    """What a push will send: whole hours, oldest first. An hour without lines is sent as one line of no cost.
 
-    `incomplete` are hours that it leaves out because they may be half, `held_back` those that a guard stops, `others`
-    all hours with lines that it does not send.
+    Attributes:
+        hours: the hours to send.
+        incomplete: hours that are left out because they may be incomplete.
+        built_at: when the run of dbt began that last summed usage (UTC).
+        held_back: hours that a guard stops.
+        others: all hours with lines that are not sent.
     """
 
     hours: tuple[HourSummary, ...]
@@ -64,6 +37,11 @@ class Plan:
     built_at: datetime
     held_back: tuple[HeldBack, ...] = ()
     others: tuple[datetime, ...] = ()
+
+    @property
+    def complete_until(self) -> datetime:
+        """Hours before this one are complete. See `Warehouse.complete_until`."""
+        return floor_hour(self.built_at)
 
     @property
     def line_count(self) -> int:
@@ -74,69 +52,94 @@ class Plan:
 def plan(warehouse: Warehouse, selection: Selection, records: Mapping[datetime, HourRecord] = NO_RECORDS) -> Plan:
     """Choose the hours.
 
-    An hour is complete when it had ended before the models were last built: then its sum was read after its end.
-    With a limit, the newest hours that fit into so many lines (of what is pending the oldest); never a part of one.
+    With a limit, the newest hours that fit into so many lines (of what is pending, the oldest); never part of an hour.
 
     Args:
-        warehouse: what the hours are read from.
-        selection: what is asked for.
-        records: the push log, of the whole months that the hours lie in.
+        warehouse: where the hours are read.
+        selection: what to send.
+        records: the push log of the whole months that the hours lie in.
 
     Raises:
-        GuardError: a month for replace_drop is not complete, would lose hours, or has no room; or one hour alone has
+        GuardError: a month for replace_drop is not complete, would lose hours, or has no room; or a single hour has
             more lines than the limit.
     """
-    window, operation = selection.window, selection.operation
-    built_at = warehouse.built_at()
-    complete_until = floor_hour(built_at)
-    hours = warehouse.hours(window)
-    if operation == "replace_hourly":
-        hours = _with_emptied(hours, records, window)
+    built_at, complete_until = warehouse.built_at(), warehouse.complete_until()
+    hours = warehouse.hours(selection.window)
+    if selection.operation == "replace_hourly":
+        hours = _with_emptied(hours, records, selection)
     else:
         hours = [hour for hour in hours if hour.line_count]
     incomplete = tuple(hour.start for hour in hours if hour.start >= complete_until and hour.line_count)
-    asked = hours if selection.only is None else _with_only(hours, selection.only)
-    chosen = asked if selection.include_incomplete else [hour for hour in asked if hour.start < complete_until]
-    if window is None:
-        chosen = [hour for hour in chosen if selection.since is None or hour.start >= selection.since]
+    chosen = hours if selection.only is None else _with_only(hours, selection.only)
+    if not selection.include_incomplete:
+        chosen = [hour for hour in chosen if hour.start < complete_until]
+    if selection.is_pending:
         chosen = [
-            hour for hour in chosen if hour.start not in records or not records[hour.start].holds(hour.fingerprint)
+            hour
+            for hour in chosen
+            if selection.includes(hour.start)
+            and not (hour.start in records and records[hour.start].holds(hour.fingerprint))
         ]
-    if operation == "replace_drop":
+    if selection.operation == "replace_drop":
         _require_whole_month(selection, chosen, records, built_at)
-    held_back = [] if selection.allow_shrink or operation == "sum" else list(shrunk(chosen, records))
-    chosen = _without(chosen, held_back)
+    held_back: list[HeldBack] = []
+    if not selection.allow_shrink and selection.operation != "sum":
+        held_back = list(shrunk(chosen, records))
+        chosen = _without(chosen, held_back)
     if selection.limit is not None:
-        chosen = _within(selection.limit, chosen, oldest_first=window is None)
+        chosen = within_limit(chosen, selection.limit, oldest_first=selection.is_pending)
     if not selection.allow_full_month:
-        full = list(
-            without_room(chosen, records, _bytes_per_line(warehouse, chosen, records), operation == "replace_drop")
-        )
-        if full and operation == "replace_drop":
-            raise GuardError(
-                f"replace_drop sends a whole month or nothing, and {full[0].reason}. {MORE_ROOM}; --allow-full-month"
-                " sends it all the same."
-            )
+        full = _without_room(warehouse, selection, chosen, records)
         chosen, held_back = _without(chosen, full), held_back + full
     starts = {hour.start for hour in chosen}
     others = tuple(hour.start for hour in hours if hour.line_count and hour.start not in starts)
-    left_out = () if selection.include_incomplete or window is None else incomplete
+    left_out = () if selection.include_incomplete or selection.is_pending else incomplete
     return Plan(tuple(chosen), left_out, built_at, tuple(held_back), others)
 
 
-def require_complete(plan: Plan, window: Window, now: datetime, named: bool) -> None:
-    """Stop rather than leave out what the user believes to be sent.
+def within_limit(
+    hours: Sequence[HourSummary], limit: int, oldest_first: bool, at_least_one: bool = False
+) -> list[HourSummary]:
+    """The hours that together have at most `limit` lines: an hour is sent whole or not at all.
+
+    Args:
+        hours: the hours to choose from, oldest first.
+        limit: lines. An hour without lines counts as the one line that stands for it.
+        oldest_first: whether to take the oldest hours; else the newest.
+        at_least_one: whether to take a first hour that has more lines than the limit instead of refusing it.
+
+    Raises:
+        GuardError: the first hour has more lines than the limit, and at least one is not wanted.
+    """
+    chosen: list[HourSummary] = []
+    count = 0
+    for hour in hours if oldest_first else reversed(hours):
+        count += max(1, hour.line_count)
+        if count > limit and (chosen or not at_least_one):
+            break
+        chosen.append(hour)
+    if hours and not chosen:
+        first = hours[0] if oldest_first else hours[-1]
+        raise GuardError(
+            f"The hour {iso(first.start)} has {first.line_count} lines, more than --limit {limit}: an hour is sent"
+            " whole or not at all."
+        )
+    return chosen if oldest_first else chosen[::-1]
+
+
+def require_complete(plan: Plan, window: Window, now: datetime, by_name: bool) -> None:
+    """Stop rather than leave out hours that the user believes to be sent.
 
     Args:
         plan: what will be sent.
         window: what was asked for.
         now: the loader's clock.
-        named: whether the window came from a word such as `today`, of which the running hour is left out as a matter
-            of course, or from times.
+        by_name: whether a name such as `today` selected the window, from which the hour in progress is left out
+            without an error.
 
     Raises:
-        GuardError: hours of the window have ended but dbt has not run since, so what the models hold of them may be
-            half; or nothing is left but an hour that is still running.
+        GuardError: hours of the window have ended but dbt has not run since, so that the models may hold only a part
+            of them; or nothing is left but an hour that is still in progress.
     """
     ended = min(window.end, floor_hour(now))
     if plan.built_at < ended and window.start < ended:
@@ -144,7 +147,7 @@ def require_complete(plan: Plan, window: Window, now: datetime, named: bool) -> 
             f"The models were last built at {iso(plan.built_at)}, before the hour {iso(ended - HOUR)} had ended: run"
             " `dbt run` first, or send what is there with --include-incomplete."
         )
-    if plan.incomplete and not plan.hours and not named:
+    if plan.incomplete and not plan.hours and not by_name:
         raise GuardError(
             f"The hour {iso(plan.incomplete[0])} is not complete: wait until it has ended and run `dbt run`, or send"
             " what is there with --include-incomplete."
@@ -152,16 +155,16 @@ def require_complete(plan: Plan, window: Window, now: datetime, named: bool) -> 
 
 
 def _with_emptied(
-    hours: list[HourSummary], records: Mapping[datetime, HourRecord], window: Window | None
+    hours: list[HourSummary], records: Mapping[datetime, HourRecord], selection: Selection
 ) -> list[HourSummary]:
-    """Without the hours that never had a line, and with those that CloudZero holds and that have lost theirs."""
+    """The hours that have lines, and those that CloudZero holds but that have lost all their lines."""
     with_lines = {hour.start for hour in hours if hour.line_count}
     found = {hour.start: hour for hour in hours}
     emptied = [
         found[start].emptied() if start in found else HourSummary(start, 0, Decimal(0), 0, EMPTY)
         for start, record in records.items()
         if start not in with_lines
-        and (window is None or window.start <= start < window.end)
+        and (selection.is_pending or selection.includes(start))
         and not record.holds(EMPTY)
         and (record.accepted is not None or record.outcome not in (REFUSED, WITHOUT_EFFECT))
     ]
@@ -169,7 +172,7 @@ def _with_emptied(
 
 
 def _with_only(hours: list[HourSummary], only: frozenset[datetime]) -> list[HourSummary]:
-    """Of these hours those, and an hour without lines for each that is not among them."""
+    """The hours in `only`; one without lines for each that `hours` does not have."""
     found = {hour.start: hour for hour in hours}
     return [found.get(start) or HourSummary(start, 0, Decimal(0), 0, EMPTY) for start in sorted(only)]
 
@@ -177,12 +180,12 @@ def _with_only(hours: list[HourSummary], only: frozenset[datetime]) -> list[Hour
 def _require_whole_month(
     selection: Selection, chosen: list[HourSummary], records: Mapping[datetime, HourRecord], built_at: datetime
 ) -> None:
-    """What replace_drop does not send, it deletes."""
+    """Stop before replace_drop deletes hours: it deletes whatever it does not send."""
     assert selection.window is not None  # noqa: S101
     if selection.window.end > floor_hour(built_at) and not selection.include_incomplete:
         raise GuardError(
             f"The month is not complete: the models were last built at {iso(built_at)}. Send its hours with"
-            " replace_hourly, or all the same with --include-incomplete."
+            " replace_hourly, or replace the month anyway with --include-incomplete."
         )
     starts = {hour.start for hour in chosen}
     month = selection.window.start
@@ -195,40 +198,41 @@ def _require_whole_month(
     if (lost or less) and not selection.allow_shrink:
         first = min(lost + less)
         raise GuardError(
-            f"replace_drop would take money away from {month:%Y-%m}: {len(lost)} hour(s) that CloudZero accepted have"
-            f" no lines any more, and {len(less)} cost less; the first is {iso(first)}. Send what there is with"
-            " replace_hourly, or replace the month all the same with --allow-shrink."
+            f"replace_drop would remove cost from {month:%Y-%m}: {len(lost)} hour(s) that CloudZero accepted no longer"
+            f" have lines, and {len(less)} cost less; the first is {iso(first)}. Send what there is with"
+            " replace_hourly, or replace the month anyway with --allow-shrink."
         )
 
 
+def _without_room(
+    warehouse: Warehouse, selection: Selection, chosen: list[HourSummary], records: Mapping[datetime, HourRecord]
+) -> list[HeldBack]:
+    """The hours that their month has no room for.
+
+    Raises:
+        GuardError: for replace_drop, when there are any.
+    """
+    is_whole_month = selection.operation == "replace_drop"
+    full = list(without_room(chosen, records, _bytes_per_line(warehouse, chosen, records), is_whole_month))
+    if full and is_whole_month:
+        raise GuardError(
+            f"replace_drop sends a whole month or nothing, and {full[0].reason}. {MORE_ROOM}; --allow-full-month"
+            " sends it anyway."
+        )
+    return full
+
+
 def _bytes_per_line(warehouse: Warehouse, chosen: list[HourSummary], records: Mapping[datetime, HourRecord]) -> float:
-    """As measured on the newest hours that CloudZero accepted; on a new stream, on the newest hour to send."""
+    """Measured on the newest hours that CloudZero accepted; for a new stream, on the newest hour to send."""
     newest = [entry for entry in accepted_entries(records) if entry.fingerprint != EMPTY][-24:]
     lines, size = sum(entry.line_count for entry in newest), sum(entry.byte_count for entry in newest)
     with_lines = [hour for hour in chosen if hour.line_count]
-    small = sum(hour.line_count for hour in with_lines) * LARGE_LINE < limits.MONTH_BYTES
-    if not lines and not small:
+    is_small = sum(hour.line_count for hour in with_lines) * LARGE_LINE < limits.MONTH_BYTES
+    if not lines and not is_small:
         last = Window(with_lines[-1].start, with_lines[-1].start + HOUR)
         rows = [line.data for line in warehouse.encoded_lines(last)]
         lines, size = len(rows), sum(map(len, rows))
     return size / lines if lines else 0.0
-
-
-def _within(limit: int, hours: list[HourSummary], oldest_first: bool) -> list[HourSummary]:
-    chosen: list[HourSummary] = []
-    count = 0
-    for hour in hours if oldest_first else reversed(hours):
-        count += max(1, hour.line_count)
-        if count > limit:
-            break
-        chosen.append(hour)
-    if hours and not chosen:
-        first = hours[0] if oldest_first else hours[-1]
-        raise GuardError(
-            f"The hour {iso(first.start)} has {first.line_count} lines, more than --limit {limit}: an hour is sent"
-            " whole or not at all."
-        )
-    return chosen if oldest_first else chosen[::-1]
 
 
 def _without(hours: list[HourSummary], held_back: list[HeldBack]) -> list[HourSummary]:

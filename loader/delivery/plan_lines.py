@@ -1,4 +1,4 @@
-"""The lines of a plan: read hour by hour, and compared with what `cbf_hours` says of each hour."""
+"""The lines of a plan, read hour by hour and compared with `cbf_hours`."""
 
 from __future__ import annotations
 
@@ -14,20 +14,23 @@ from loader.hours import HOUR, Window, iso
 from loader.lines import COST_COLUMN, HOUR_COLUMN, HourSummary, Line, Sendable
 from loader.warehouse.base import Warehouse
 
-SLICE_LINES = 30_000  # lines read from the warehouse and held at a time, but for an hour that has more
+SLICE_LINES = 30_000  # lines that are read and held at a time, unless a single hour has more
 
 
 def lines_of(warehouse: Warehouse, plan: Plan) -> Iterator[Sendable]:
     """The lines of the plan's hours, oldest hour first, read in slices of whole hours.
 
     Raises:
-        GuardError: the lines are not those that cbf_hours speaks of.
+        GuardError: cbf_lines and cbf_hours disagree on an hour.
     """
     return chain.from_iterable(_lines_by_hour(warehouse, plan))
 
 
 def _lines_by_hour(warehouse: Warehouse, plan: Plan) -> Iterator[Iterable[Sendable]]:
-    """The lines of one hour after the other. What is done for each line is left to loops of Python's own: speed."""
+    """The lines of one hour after the other.
+
+    Work on single lines is left to built-in loops, which are several times faster than Python code.
+    """
     for hours in _slices(plan):
         window = Window(hours[0].start, hours[-1].start + HOUR)
         lines = warehouse.encoded_lines(window) if any(hour.line_count for hour in hours) else iter(())
@@ -43,7 +46,7 @@ def _lines_by_hour(warehouse: Warehouse, plan: Plan) -> Iterator[Iterable[Sendab
 
 
 def _counted(hour: HourSummary, lines: Iterable[Sendable]) -> Iterator[Sendable]:
-    """One hour's lines, as many as cbf_hours speaks of; for an hour without lines the one that stands for it."""
+    """One hour's lines, their count checked against cbf_hours; without lines, the one that stands for the hour."""
     count = 0
     for line in lines:
         count += 1
@@ -55,7 +58,7 @@ def _counted(hour: HourSummary, lines: Iterable[Sendable]) -> Iterator[Sendable]
 
 
 def newest_lines(warehouse: Warehouse, plan: Plan, limit: int) -> list[Line]:
-    """So many of the lines that a push of the plan would send, newest hour first."""
+    """The first `limit` lines that a push of the plan would send, newest hour first."""
     lines: list[Line] = []
     for hour in reversed(plan.hours):
         if len(lines) >= limit:
@@ -68,7 +71,7 @@ def newest_lines(warehouse: Warehouse, plan: Plan, limit: int) -> list[Line]:
 
 
 def adjustment(hour: datetime) -> Line:
-    """A line of no cost, which replaces an hour (UTC) that has lost all its lines: an empty body would not.
+    """A line of no cost, which replaces an hour (UTC) that has lost all its lines; an empty body would not.
 
     docs.cloudzero.com/docs/anycost-common-bill-format-cbf, `lineitem/type`.
     """
@@ -83,15 +86,15 @@ def adjustment(hour: datetime) -> Line:
 
 
 def changed(hour: datetime) -> GuardError:
-    """What to raise when an hour's lines are not those that cbf_hours speaks of."""
+    """The error for an hour on which cbf_lines and cbf_hours disagree."""
     return GuardError(
-        f"cbf_lines and cbf_hours disagree on the hour {iso(hour)}, so nothing of it was sent: a run of dbt may be"
-        " under way or have failed. Run `dbt run`; after a change by hand, `dbt run --full-refresh --select cbf_hours`."
+        f"cbf_lines and cbf_hours disagree on the hour {iso(hour)}, so it was not sent: a run of dbt may be in progress"
+        " or may have failed. Run `dbt run`; after a manual change, `dbt run --full-refresh --select cbf_hours`."
     )
 
 
 def _slices(plan: Plan) -> Iterator[list[HourSummary]]:
-    """The plan's hours in lists of at most SLICE_LINES lines, with no hour between them that is not sent."""
+    """The plan's hours in lists of at most SLICE_LINES lines; no hour with lines lies between them unsent."""
     hours: list[HourSummary] = []
     count = 0
     for hour in plan.hours:

@@ -1,99 +1,231 @@
-"""A push from end to end: lock, log, plan, delivery, record."""
+"""A push from end to end: lock, log, plan, delivery, record. The one place where a push is put together."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from time import monotonic
 
 from loader.cloudzero.bodies import MAX_BODY_BYTES, BodyGroup, body_groups
+from loader.cloudzero.client import AnyCost
+from loader.config.profiles import Target
+from loader.config.settings import Credentials
+from loader.delivery import streams
 from loader.delivery.limits import MonthMeter
-from loader.delivery.moves import held_elsewhere
-from loader.delivery.plan import Plan, Selection, plan
+from loader.delivery.other_connections import held_elsewhere
+from loader.delivery.plan import Plan, plan
 from loader.delivery.plan_lines import changed, lines_of
 from loader.delivery.push_log import ACCEPTED, BEGUN, UNKNOWN, Entry, HourRecord, PushLog, accepted_entries
-from loader.delivery.retry import Client, Journal, Patience, Sent, deliver
+from loader.delivery.retry import Client, Journal, RetryPolicy, Sent, deliver
+from loader.delivery.selection import Selection
 from loader.errors import StoppedError
 from loader.hours import HOUR, Window, iso, month_start, next_month
 from loader.lines import EMPTY
-from loader.stopping import StopSignal
-from loader.warehouse.base import Warehouse
+from loader.warehouse.base import Warehouse, open_for_push
+
+
+def _ignore(*_: object) -> None:
+    """For a caller that does not ask to be notified."""
+
+
+@dataclass(frozen=True)
+class PushCallbacks:
+    """What a push reports while it is in progress.
+
+    Attributes:
+        say: receives messages for a person.
+        planned: receives the plan before anything is sent, and raises to prevent it.
+        progress: receives the number of lines of each body that was accepted.
+        responded: receives the status of each HTTP answer, or what came instead of one.
+    """
+
+    say: Callable[[str], None] = _ignore
+    planned: Callable[[Plan], None] = _ignore
+    progress: Callable[[int], None] = _ignore
+    responded: Callable[[str], None] = _ignore
+
+
+@dataclass(frozen=True)
+class PushOptions:
+    """How a push sends.
+
+    Attributes:
+        policy: how long to try; its signal ends the push after the body that is being sent.
+        max_body_bytes: the size of a body at most. CloudZero's own limit unless a proxy takes less.
+        callbacks: what is reported.
+    """
+
+    policy: RetryPolicy = field(default_factory=RetryPolicy)
+    max_body_bytes: int = MAX_BODY_BYTES
+    callbacks: PushCallbacks = field(default_factory=PushCallbacks)
 
 
 @dataclass
 class Push:
-    """One push on an opened warehouse, to one stream.
+    """One push to one stream, on a warehouse that is open for it.
 
-    `check` looks at the plan before anything is sent, and raises to stop it. `progress` is told of lines that were
-    accepted. `named` are the connections that the environment names: what others hold of these hours is told.
-    `max_body_bytes` is CloudZero's limit but in tests.
+    Attributes:
+        warehouse: opened for a push to the stream of `log`.
+        log: the stream's push log.
+        client: AnyCost.
+        selection: what to send.
+        options: how to send it.
+        connection_ids: the connections that the environment names. Cost that others hold of these hours is reported.
+        sent: what CloudZero has accepted so far.
+        plan: what is sent and what is held back, once it is known.
+        seconds: how long sending took.
     """
 
     warehouse: Warehouse
     log: PushLog
     client: Client
     selection: Selection
-    patience: Patience
-    say: Callable[[str], None]
-    check: Callable[[Plan], None] = lambda _: None
-    progress: Callable[[int], None] = lambda _: None
-    stop: StopSignal = field(default_factory=StopSignal)
-    max_body_bytes: int = MAX_BODY_BYTES
-    plan: Plan | None = None
+    options: PushOptions
+    connection_ids: Collection[str] = ()
     sent: Sent = field(default_factory=Sent)
+    plan: Plan | None = None
     seconds: float = 0.0
-    named: Collection[str] = ()
 
     def run(self) -> Sent:
-        """Send what is asked for; `plan` then says what was held back.
+        """Send what is selected; `plan` then has what was held back.
 
         Raises:
-            LoaderError: as `plan` and `deliver`; `sent` says what was sent before.
+            LoaderError: as `plan` and `deliver`; `sent` has what was sent before.
         """
-        records = self.log.records(months_of(self.selection.window))
+        callbacks = self.options.callbacks
+        records = self.log.records(whole_months(self.selection.window))
         self.plan = plan(self.warehouse, self.selection, records)
-        self.check(self.plan)
+        callbacks.planned(self.plan)
         if not self.plan.hours:
             return self.sent
-        if self.named:
+        if self.connection_ids:
             hours = {hour.start for hour in self.plan.hours if hour.line_count}
-            for each in held_elsewhere(self.warehouse, self.log.stream.api_url, self.named, hours):
-                self.say(f"Warning: {each}")
-        self._wait_for_what_may_be_under_way()
-        journal = PushJournal(self.log, self.plan, self.selection, records, self.progress)
-        lines = lines_of(self.warehouse, self.plan)
+            for each in held_elsewhere(self.warehouse, self.log.stream.api_url, self.connection_ids, hours):
+                callbacks.say(f"Warning: {each}")
+        self._wait_for_lost_answers()
+        journal = PushJournal(self.log, self.plan, self.selection, records, callbacks.progress)
+        groups = body_groups(lines_of(self.warehouse, self.plan), self.selection.operation, self.options.max_body_bytes)
+        planned = [hour.start for hour in self.plan.hours]
         began = monotonic()
         try:
-            deliver(
-                body_groups(lines, self.selection.operation, self.max_body_bytes), self.client, self.patience, self.say,
-                journal, self.stop, [hour.start for hour in self.plan.hours], self.sent,
-            )  # fmt: skip
+            deliver(groups, self.client, self.options.policy, callbacks.say, journal, planned, self.sent)
         finally:
             self.seconds = monotonic() - began
             for warning in journal.meter.warnings():
-                self.say(f"Warning: {warning}")
+                callbacks.say(f"Warning: {warning}")
         return self.sent
 
-    def _wait_for_what_may_be_under_way(self) -> None:
-        """A push that was killed, or gave up without an answer, may have left a request at CloudZero."""
+    def _wait_for_lost_answers(self) -> None:
+        """Wait while CloudZero may be processing a request of a push that was killed, or gave up without an answer."""
+        policy = self.options.policy
         last = self.log.begin()
         if last is None or last.outcome not in (BEGUN, UNKNOWN):
             return
         age = (self.warehouse.now() - last.recorded_at).total_seconds()
-        seconds = min(self.patience.settle_for.total_seconds(), self.patience.settle_for.total_seconds() - age)
+        seconds = min(policy.settle_for.total_seconds(), policy.settle_for.total_seconds() - age)
         if seconds > 0:
-            self.say(
-                f"The last push ended without an answer at {iso(last.recorded_at)}: waiting {seconds:.0f} s for what"
-                " may still be under way."
+            self.options.callbacks.say(
+                f"The last push ended without an answer at {iso(last.recorded_at)}: waiting {seconds:.0f} s, because"
+                " CloudZero may still be processing its request."
             )
-            self.patience.sleep(seconds)
-        if self.stop.is_set:
-            raise StoppedError(f"Stopped by {self.stop.name}: nothing was sent.", self.stop.number)
+            policy.sleep(seconds)
+        if policy.stop.is_set:
+            raise StoppedError(f"Stopped by {policy.stop.name}: nothing was sent.", policy.stop.number)
+
+
+@dataclass(frozen=True)
+class OpenStream:
+    """A stream that is locked for a push: its warehouse, log and client."""
+
+    warehouse: Warehouse
+    log: PushLog
+    client: AnyCost
+    options: PushOptions
+    connection_ids: Collection[str]
+
+    def push(self, selection: Selection, sent: Sent | None = None) -> Push:
+        """Send what is selected, and return the push, which has the plan and what was sent.
+
+        Raises:
+            LoaderError: as `Push.run`.
+        """
+        push = Push(self.warehouse, self.log, self.client, selection, self.options, self.connection_ids, sent or Sent())
+        push.run()
+        return push
+
+
+@dataclass(frozen=True)
+class Sender:
+    """Sends to the streams of one warehouse.
+
+    Attributes:
+        target: the dbt target.
+        everyone: the credentials of every stream that the environment names.
+        options: how to send.
+        lock_timeout: seconds to wait for a DuckDB file that another process uses.
+        wait: seconds to wait for another push to the same stream.
+    """
+
+    target: Target
+    everyone: Sequence[Credentials]
+    options: PushOptions
+    lock_timeout: float = 30.0
+    wait: float = 0.0
+
+    @contextmanager
+    def open(self, credentials: Credentials, options: PushOptions | None = None) -> Iterator[OpenStream]:
+        """Lock a stream for a push; a signal ends the wait for the lock.
+
+        Raises:
+            LoaderError: as `open_for_push`.
+        """
+        options = options or self.options
+        stop, callbacks = options.policy.stop, options.callbacks
+        opened = open_for_push(self.target, credentials.stream, self.lock_timeout, self.wait, callbacks.say)
+        with ExitStack() as stack:
+            with stop.ending_a_wait():
+                warehouse = stack.enter_context(opened)
+            client = stack.enter_context(AnyCost(credentials, heard=callbacks.responded))
+            ids = {each.connection_id for each in self.everyone}
+            yield OpenStream(warehouse, PushLog(warehouse, credentials.stream), client, options, ids)
+
+    def push(
+        self,
+        credentials: Credentials,
+        selection: Selection,
+        sent: Sent | None = None,
+        options: PushOptions | None = None,
+    ) -> Push:
+        """One push to one stream, under its lock.
+
+        Raises:
+            LoaderError: as `open`, `streams.require_connection_ids` and `Push.run`.
+        """
+        with self.open(credentials, options) as stream:
+            streams.require_connection_ids(stream.warehouse, self.everyone)
+            return stream.push(selection, sent)
+
+    def push_all(self, selection: Selection, sent: Sent | None = None) -> list[Push]:
+        """One push to each stream, one after the other; together they add to `sent`.
+
+        Raises:
+            LoaderError: as `push` and `streams.for_each`.
+        """
+        sent, say = sent or Sent(), self.options.callbacks.say
+
+        def one_stream(credentials: Credentials) -> Push:
+            push = self.push(credentials, selection, sent)
+            if len(self.everyone) > 1 and push.plan and push.plan.hours:
+                say(f"Stream {streams.display_name(credentials.name)}: sent {len(push.plan.hours):,} hours.")
+            return push
+
+        return streams.for_each(self.everyone, one_stream, say, self.options.policy.stop)
 
 
 class PushJournal(Journal):
-    """Writes each try to the push log, and stops one that the log or the plan speak against."""
+    """Writes each try to the push log, and stops one that contradicts the log or the plan."""
 
     def __init__(
         self,
@@ -110,59 +242,64 @@ class PushJournal(Journal):
         self._planned = {hour.start: hour for hour in plan.hours}
         self._held = {entry.hour for entry in accepted_entries(records)}
 
-    def begins(self, delivery: BodyGroup) -> None:
+    def begins(self, group: BodyGroup) -> None:
         """See `Journal`.
 
         Raises:
-            GuardError: the month has no room, or the lines do not cost what cbf_hours says.
+            GuardError: the month has no room, or the lines do not cost what cbf_hours has.
         """
-        # A month that is replaced was weighed as a whole: to stop in its middle would lose what it had.
+        # A month that is replaced was weighed as a whole: stopping halfway would lose what it had.
         if not self._selection.allow_full_month and self._selection.operation != "replace_drop":
-            self.meter.require_room(delivery)
-        if delivery.operation != "sum":
-            for share in delivery.shares:
+            self.meter.require_room(group)
+        if group.operation != "sum":
+            for share in group.shares:
                 if share.cost != self._planned[share.hour].cost:
                     raise changed(share.hour)
-        self._log.append(self._entries(delivery), delivery.operation, BEGUN)
+        self._log.append(self._entries(group), group.operation, BEGUN)
 
-    def accepted(self, delivery: BodyGroup, drop_id: str) -> None:
+    def accepted(self, group: BodyGroup, drop_id: str) -> None:
         """See `Journal`."""
-        entries = self._entries(delivery)
-        self._log.append(entries, delivery.operation, ACCEPTED, drop_id)
-        self.meter.took(delivery)
+        entries = self._entries(group)
+        self._log.append(entries, group.operation, ACCEPTED, drop_id)
+        self.meter.accepted(group)
         self._held |= {entry.hour for entry in entries}
-        self._progress(delivery.row_count)
+        self._progress(group.row_count)
 
-    def failed(self, delivery: BodyGroup, outcome: str, detail: str) -> None:
+    def failed(self, group: BodyGroup, outcome: str, detail: str) -> None:
         """See `Journal`."""
-        self._log.append(self._entries(delivery), delivery.operation, outcome, detail=detail)
+        self._log.append(self._entries(group), group.operation, outcome, detail=detail)
 
-    def _entries(self, delivery: BodyGroup) -> list[Entry]:
-        """What the log says of a delivery: its hours, and those that it wipes."""
+    def _entries(self, group: BodyGroup) -> list[Entry]:
+        """The log's entries for a body group: its hours, and those that it deletes."""
         entries = [
             Entry(
                 share.hour,
-                self._fingerprint(delivery, share.hour),
+                self._fingerprint(group, share.hour),
                 share.row_count,
                 share.cost,
                 share.byte_count,
                 self._planned[share.hour].cost_of_all,
             )
-            for share in delivery.shares
+            for share in group.shares
         ]
-        if delivery.operation == "replace_drop":
-            month, hours = month_start(delivery.hours[0]), set(delivery.hours)
-            wiped = sorted(hour for hour in self._held - hours if month_start(hour) == month)
-            entries += [Entry(hour, EMPTY, 0, delivery.cost * 0, 0) for hour in wiped]
+        if group.operation == "replace_drop":
+            month, hours = month_start(group.hours[0]), set(group.hours)
+            deleted = sorted(hour for hour in self._held - hours if month_start(hour) == month)
+            entries += [Entry(hour, EMPTY, 0, group.cost * 0, 0) for hour in deleted]
         return entries
 
-    def _fingerprint(self, delivery: BodyGroup, hour: datetime) -> str | None:
-        """After a sum, what CloudZero holds of an hour is what was there and this."""
-        return None if delivery.operation == "sum" else self._planned[hour].fingerprint
+    def _fingerprint(self, group: BodyGroup, hour: datetime) -> str | None:
+        """None after a sum: CloudZero then holds what was there before and this."""
+        return None if group.operation == "sum" else self._planned[hour].fingerprint
 
 
-def months_of(window: Window | None) -> Window | None:
-    """The whole UTC months that a window touches; None for None, which is all."""
+def whole_months(window: Window | None) -> Window | None:
+    """The whole UTC months that a window touches; None, which stands for all hours, stays None."""
     if window is None:
         return None
     return Window(month_start(window.start), next_month(max(window.start, window.end - HOUR)))
+
+
+def with_callbacks(options: PushOptions, callbacks: PushCallbacks) -> PushOptions:
+    """The same options with other callbacks."""
+    return replace(options, callbacks=callbacks)

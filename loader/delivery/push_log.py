@@ -1,7 +1,7 @@
-"""What was sent, when, with which fingerprint: the append-only table `push_log`, made by dbt.
+"""What was sent, when, with which fingerprint: the append-only table `push_log`, created by dbt.
 
-Each hour gets a row before a try (`begun`) and one after it, so that a try whose process was killed is seen. An hour is
-settled when its newest row says `accepted`; `fingerprint` then says what CloudZero holds.
+Each hour gets a row before a try (`begun`) and one after it, so that a try whose process was killed is visible. An hour
+is settled when its newest row is `accepted`; its `fingerprint` then identifies what CloudZero holds.
 """
 
 from __future__ import annotations
@@ -18,16 +18,29 @@ from loader.warehouse.base import Warehouse, utc
 
 BEGUN, ACCEPTED, REFUSED, UNKNOWN, WITHOUT_EFFECT = "begun", "accepted", "refused", "unknown", "without_effect"
 COLUMNS = (
-    "connection_id", "api_url", "sequence", "usage_hour", "push_id", "operation", "outcome", "fingerprint",
-    "line_count", "cost_usd", "byte_count", "cost_of_all_streams_usd", "drop_id", "detail", "recorded_at",
-)  # fmt: skip
+    "connection_id",
+    "api_url",
+    "sequence",
+    "usage_hour",
+    "push_id",
+    "operation",
+    "outcome",
+    "fingerprint",
+    "line_count",
+    "cost_usd",
+    "byte_count",
+    "cost_of_all_streams_usd",
+    "drop_id",
+    "detail",
+    "recorded_at",
+)
 
 
 @dataclass(frozen=True)
 class Entry:
-    """What is sent of one hour (UTC): its rows, USD and bytes as JSON. No fingerprint: nobody knows what it makes.
+    """What is sent of one hour (UTC): its rows, USD and bytes as JSON. No fingerprint: the result is not known.
 
-    `cost_of_all` is what all streams of var streams cost in this hour, USD; None from before there were several.
+    `cost_of_all` is the USD of this hour over all streams of var `streams`; None in rows of before there were several.
     """
 
     hour: datetime
@@ -40,7 +53,7 @@ class Entry:
 
 @dataclass(frozen=True)
 class HourRecord:
-    """What the log says of one hour: what was last accepted of it, and how its last try ended."""
+    """One hour in the log: what was last accepted of it, and how its last try ended."""
 
     outcome: str
     accepted: Entry | None
@@ -66,7 +79,7 @@ class LastEvent:
 
 
 class PushLog:
-    """The log of one `stream`. Writing needs a warehouse that was opened for a push."""
+    """The log of one `stream`. Writing requires a warehouse that was opened for a push."""
 
     def __init__(self, warehouse: Warehouse, stream: Stream) -> None:
         self._warehouse = warehouse
@@ -75,7 +88,7 @@ class PushLog:
         self.push_id = str(uuid4())
 
     def records(self, window: Window | None = None) -> dict[datetime, HourRecord]:
-        """The hours of the window (all for None) that were ever tried, oldest first."""
+        """The hours of the window (None for all) that a push ever tried to send, oldest first."""
         where, parameters = self._of_stream(window)
         relation, hour = self._warehouse.relation("push_log"), self._warehouse.moment("newest.usage_hour")
         statement = f"""
@@ -103,9 +116,13 @@ class PushLog:
             entry = None
             if accepted is not None:
                 entry = Entry(
-                    utc(hour), fingerprint, int(lines or 0), Decimal(cost or 0), int(size or 0),
+                    utc(hour),
+                    fingerprint,
+                    int(lines or 0),
+                    Decimal(cost or 0),
+                    int(size or 0),
                     None if cost_of_all is None else Decimal(cost_of_all),
-                )  # fmt: skip
+                )
             records[utc(hour)] = HourRecord(outcome, entry)
         return records
 
@@ -121,7 +138,7 @@ class PushLog:
         return None
 
     def begin(self) -> LastEvent | None:
-        """Look where the log ends, so that it can be written to; the newest row, None for a stream without any."""
+        """Find the end of the log, so that it can be written to, and return its newest row; None if it is empty."""
         last = self.last_event()
         self._sequence = last.sequence if last else 0
         return last
@@ -129,23 +146,35 @@ class PushLog:
     def append(
         self, entries: Sequence[Entry], operation: str, outcome: str, drop_id: str = "", detail: str = ""
     ) -> None:
-        """Add a row for each entry, kept from when this returns.
+        """Add a row for each entry. The rows are durable when this returns.
 
         Raises:
             ConfigurationError: the log cannot be written to.
-            LockedError: the lock of the push is lost.
+            LockedError: the lock of the push was lost.
         """
         if self._sequence is None:
-            raise AssertionError("the log is begun before it is written to")
+            raise AssertionError("begin() must be called before append()")
         now = self._warehouse.now().astimezone(timezone.utc).replace(tzinfo=None)
         rows = [
             (
-                self.stream.connection_id, self.stream.api_url, self._sequence + number, _naive(entry.hour),
-                self.push_id, operation, outcome, entry.fingerprint, entry.line_count, entry.cost, entry.byte_count,
-                entry.cost_of_all, drop_id or None, detail[:1000] or None, now,
+                self.stream.connection_id,
+                self.stream.api_url,
+                self._sequence + number,
+                _naive(entry.hour),
+                self.push_id,
+                operation,
+                outcome,
+                entry.fingerprint,
+                entry.line_count,
+                entry.cost,
+                entry.byte_count,
+                entry.cost_of_all,
+                drop_id or None,
+                detail[:1000] or None,
+                now,
             )
             for number, entry in enumerate(entries, 1)
-        ]  # fmt: skip
+        ]
         self._warehouse.append("push_log", COLUMNS, rows)
         self._sequence += len(rows)
 
@@ -159,7 +188,7 @@ class PushLog:
 
 
 def streams(warehouse: Warehouse) -> list[Stream]:
-    """All streams that were ever sent to."""
+    """All streams that a push ever sent to."""
     relation = warehouse.relation("push_log")
     return sorted(Stream(*row) for row in warehouse.rows(f"select distinct connection_id, api_url from {relation}"))  # noqa: S608
 

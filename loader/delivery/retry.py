@@ -1,8 +1,8 @@
-"""The delivery: how each body is sent until its outcome is certain.
+"""How each body is sent until its outcome is certain.
 
 Every rule here follows from CloudZero's documentation (docs.cloudzero.com/docs/anycost-send-stream-data and
 /reference/idempotency): one request at a time; after no answer the same idempotency key, because the first try may
-have been stored; after an answer of 429 or 5xx a new key, because that answer would be repeated for ever.
+have been stored; after an answer of 429 or 5xx a new key, because that answer would be repeated forever.
 """
 
 from __future__ import annotations
@@ -23,50 +23,50 @@ from loader.errors import GuardError, LoaderError, RejectedError, RetryableError
 from loader.hours import iso
 from loader.stopping import StopSignal
 
-FIRST_WAIT, MAX_WAIT = 1.0, 60.0  # seconds before the second try, and between two, however many went before
-MAX_MISCOUNTS = 3  # the same wrong row_count so often is no accident
+FIRST_WAIT, MAX_WAIT = 1.0, 60.0  # seconds before the second try, and at most between two tries
+MAX_MISCOUNTS = 3  # a row_count that is wrong this often is no accident
 SETTLE_FOR = timedelta(seconds=60)
-Answer = TypeVar("Answer")
+Result = TypeVar("Result")
 
 
 class Client(Protocol):
-    """What the delivery needs of AnyCost."""
+    """What sending needs of AnyCost."""
 
     def post(self, body: Body, key: str) -> Receipt:
         """Send one body once."""
 
     def validate(self, body: bytes) -> list[str]:
-        """What is wrong with a body; nothing is stored."""
+        """Return what is wrong with a body; nothing is stored."""
 
 
 class Receipt(Protocol):
-    """What AnyCost says of a body that it took."""
+    """AnyCost's answer to a body that it accepted."""
 
     @property
     def drop_id(self) -> str:
-        """Its name of it."""
+        """CloudZero's id of the billing drop."""
 
     @property
     def row_count(self) -> int:
-        """Rows that it stored."""
+        """The rows that it stored."""
 
 
 class Journal:
-    """Is told of each try before it is made and after it has ended. This one forgets all."""
+    """Is notified before each try and after it has ended. This one records nothing."""
 
-    def begins(self, delivery: BodyGroup) -> None:
-        """The bodies are about to be sent. What this raises stops them."""
+    def begins(self, group: BodyGroup) -> None:
+        """The bodies are about to be sent. An exception raised here prevents it."""
 
-    def accepted(self, delivery: BodyGroup, drop_id: str) -> None:
-        """CloudZero holds all of them."""
+    def accepted(self, group: BodyGroup, drop_id: str) -> None:
+        """CloudZero holds all of the bodies."""
 
-    def failed(self, delivery: BodyGroup, outcome: str, detail: str) -> None:
+    def failed(self, group: BodyGroup, outcome: str, detail: str) -> None:
         """The try has ended otherwise: `refused`, `unknown` or `without_effect`."""
 
 
 @dataclass
 class Sent:
-    """What CloudZero has certainly taken so far."""
+    """What CloudZero has accepted so far. `cost` is USD; `drops` counts bodies."""
 
     hours: int = 0
     lines: int = 0
@@ -75,22 +75,28 @@ class Sent:
     drops: int = 0
     last_hour: datetime | None = None
 
-    def add(self, delivery: BodyGroup) -> None:
-        """Count one delivery. A sum can bring an hour in several."""
-        self.hours += sum(hour != self.last_hour for hour in delivery.hours)
-        self.last_hour = delivery.hours[-1]
-        self.lines += delivery.row_count
-        self.bytes += delivery.byte_count
-        self.cost += delivery.cost
-        self.drops += len(delivery.bodies)
+    def add(self, group: BodyGroup) -> None:
+        """Count one body group. A sum can bring the same hour in several groups."""
+        self.hours += sum(hour != self.last_hour for hour in group.hours)
+        self.last_hour = group.hours[-1]
+        self.lines += group.row_count
+        self.bytes += group.byte_count
+        self.cost += group.cost
+        self.drops += len(group.bodies)
 
 
 @dataclass(frozen=True)
-class Patience:
-    """How long to go on after a failure, and with which clock. Tests bring their own.
+class RetryPolicy:
+    """How long to keep trying after a failure, and by which clock.
 
-    `settle_for` is how long a request whose answer was lost may still be at work at CloudZero, which takes one request
-    at a time; how long that can be is not documented.
+    Attributes:
+        give_up_after: how long to keep trying, counted from the first failure.
+        settle_for: how long CloudZero may still be processing a request whose answer was lost. CloudZero takes one
+            request at a time; how long it can take is not documented.
+        clock: seconds, monotonic.
+        sleep: waits for so many seconds.
+        jitter: a random number from 0 to 1.
+        stop: ends the waiting.
     """
 
     give_up_after: timedelta = timedelta(minutes=15)
@@ -100,160 +106,153 @@ class Patience:
     jitter: Callable[[], float] = field(default=random.random)
     stop: StopSignal = field(default_factory=StopSignal)
 
-    def until(self, stop: StopSignal) -> Patience:
-        """The same, its sleep and its asking ended by a signal."""
+    def interrupted_by(self, stop: StopSignal) -> RetryPolicy:
+        """The same policy, with waits and retries that a signal ends."""
         return replace(self, sleep=stop.sleep, stop=stop)
 
     def wait(self, tries: int, error: UnknownOutcomeError) -> float:
-        """Seconds before the next try: doubling, jittered, at least what `Retry-After` asks for."""
-        asked_for = (error.retry_after if isinstance(error, RetryableError) else None) or 0.0
+        """Seconds before the next try: doubling, with jitter, and at least what `Retry-After` asks for."""
+        retry_after = (error.retry_after if isinstance(error, RetryableError) else None) or 0.0
         settle = self.settle_for.total_seconds() if error.under_way else 0.0
-        return max(asked_for, settle, min(MAX_WAIT, FIRST_WAIT * 2.0 ** min(tries, 10)) * (0.5 + self.jitter() / 2))
+        return max(retry_after, settle, min(MAX_WAIT, FIRST_WAIT * 2.0 ** min(tries, 10)) * (0.5 + self.jitter() / 2))
 
     def deadline(self) -> float:
-        """When to give up, by `clock`, after a first failure that is now."""
+        """When to give up, by `clock`, if the first failure is now."""
         return self.clock() + self.give_up_after.total_seconds()
 
-    def insist(self, ask: Callable[[], Answer], say: Callable[[str], None]) -> Answer:
-        """Ask something that changes nothing, again and again until there is an answer or the time is over.
+    def retry(self, request: Callable[[], Result], say: Callable[[str], None]) -> Result:
+        """Repeat a request that changes nothing until it is answered or it is time to give up.
 
         Raises:
-            LoaderError: as `ask`; the last one when the time is over.
-            StoppedError: an end was asked for.
+            LoaderError: as `request`; its last error when it is time to give up.
+            StoppedError: a signal asked for an end.
         """
         deadline, tries = None, 0
         while True:
             if self.stop.is_set:  # which also ends each sleep at once
                 raise StoppedError(f"Stopped by {self.stop.name}: nothing was changed.", self.stop.number)
             try:
-                return ask()
+                return request()
             except UnknownOutcomeError as error:
                 deadline = self.deadline() if deadline is None else deadline
                 wait = self.wait(tries, error)
                 if self.clock() + wait > deadline:
                     raise
                 tries += 1
-                say(f"{error} Asking again in {wait:.0f} s.")
+                say(f"{error} Trying again in {wait:.0f} s.")
                 self.sleep(wait)
 
 
 def deliver(
-    deliveries: Iterable[BodyGroup],
+    groups: Iterable[BodyGroup],
     client: Client,
-    patience: Patience,
+    policy: RetryPolicy,
     say: Callable[[str], None],
     journal: Journal | None = None,
-    stop: StopSignal | None = None,
     planned: Sequence[datetime] = (),
     sent: Sent | None = None,
 ) -> Sent:
-    """Send all, one body at a time, oldest first.
+    """Send all body groups, one body at a time, oldest first.
 
     Args:
-        deliveries: what to send.
-        client: where to.
-        patience: how long to try.
-        say: where to tell of a try that failed.
-        journal: is told of each try.
-        stop: asks for an end after the body in flight.
-        planned: all hours (UTC) that are to be sent, to say which are left.
+        groups: what to send.
+        client: where to send it.
+        policy: how long to try; its signal asks for an end after the body that is being sent.
+        say: where to report a try that failed.
+        journal: is notified of each try.
+        planned: all hours (UTC) that are to be sent, to report which are left.
         sent: is added to, so that a caller knows what was sent when this raises.
 
-    Returns what was sent. Stops at the first body that CloudZero refuses, or whose outcome stays unknown until the
-    patience ends; what went before is stored and stays, and what comes after was not begun.
+    Returns what was sent. Stops at the first body that CloudZero refuses, or whose outcome stays unknown until it is
+    time to give up; what was sent before it is stored and stays, and what comes after it was not begun.
 
     Raises:
-        RejectedError: CloudZero will not take a body; the message names its hours and, if it can be found, the row.
+        RejectedError: CloudZero refuses a body; the message names its hours and, if it can be found, the row.
         UnknownOutcomeError: no certain answer in time; the message names the hours.
-        StoppedError: an end was asked for.
+        StoppedError: a signal asked for an end.
         GuardError: the journal stopped it.
     """
-    sent, journal, stop = sent or Sent(), journal or Journal(), stop or StopSignal()
-    for delivery in deliveries:
+    sent, journal, stop = sent or Sent(), journal or Journal(), policy.stop
+    for group in groups:
         try:
             if stop.is_set:
                 raise StoppedError(f"Stopped by {stop.name}.", stop.number)
-            _send(delivery, client, patience, say, journal, stop)
+            _send(group, client, policy, say, journal)
         except (RejectedError, UnknownOutcomeError) as error:
             raise type(error)(
-                f"{error} Stopped at {_hours(delivery)}. {_mend(delivery, error)}{_left(sent, planned)}"
+                f"{error} Stopped at {_hours(group)}. {_consequence(group, error)}{_left(sent, planned)}"
                 f" Sent before it: {sent.hours} hours, {sent.lines} lines."
             ) from error
         except StoppedError as error:
             raise StoppedError(
-                f"{error} Sent: {sent.hours} hours, {sent.lines} lines.{_left(sent, planned)} The same command, run"
-                " again, goes on.",
+                f"{error} Sent: {sent.hours} hours, {sent.lines} lines.{_left(sent, planned)} Run the same command"
+                " again to continue.",
                 error.signal_number,
             ) from error
         except GuardError as error:
             raise type(error)(f"{error} Sent before it: {sent.hours} hours, {sent.lines} lines.") from error
-        sent.add(delivery)
+        sent.add(group)
     return sent
 
 
-def _send(
-    delivery: BodyGroup,
-    client: Client,
-    patience: Patience,
-    say: Callable[[str], None],
-    journal: Journal,
-    stop: StopSignal,
-) -> None:
-    """Send the bodies of one delivery until each has a certain outcome; begin again at the first on any doubt."""
+def _send(group: BodyGroup, client: Client, policy: RetryPolicy, say: Callable[[str], None], journal: Journal) -> None:
+    """Send the bodies of one group until each has a certain outcome; start again from the first on any doubt."""
     tries = miscounts = 0
-    deadline: float | None = None  # counts from the first failure of these bodies, however long the push has taken
+    deadline: float | None = None  # counted from the first failure of these bodies, however long the push has taken
     doubt = False  # whether an earlier try may have been stored
     key = str(uuid4())
     while True:
-        journal.begins(delivery)
+        journal.begins(group)
         stored = 0  # bodies of this try that were
         try:
             drop_id = ""
-            for index, body in enumerate(delivery.bodies):
+            for index, body in enumerate(group.bodies):
                 receipt = client.post(body, key if index == 0 else str(uuid4()))
                 if receipt.row_count != body.row_count:
                     miscounts += 1
                     raise RetryableError(
-                        f"CloudZero says that it stored {receipt.row_count} rows of a body of {body.row_count}."
+                        f"CloudZero reports that it stored {receipt.row_count} rows of a body of {body.row_count}."
                     )
                 stored, drop_id = stored + 1, receipt.drop_id
-            journal.accepted(delivery, drop_id)
+            journal.accepted(group, drop_id)
             return
         except RejectedError as error:
-            journal.failed(delivery, UNKNOWN if doubt or stored else REFUSED, str(error))
-            row = first_bad_row(delivery.bodies[stored], client, str(error))
+            journal.failed(group, UNKNOWN if doubt or stored else REFUSED, str(error))
+            row = first_bad_row(group.bodies[stored], client, str(error))
             message = f"{error} {row}".rstrip()
             if doubt:
                 raise UnknownOutcomeError(f"{message} An earlier try of it may have been stored.") from error
             raise RejectedError(message) from error
         except UnknownOutcomeError as error:
             without_effect = error.did_nothing and not stored and not doubt
-            journal.failed(delivery, WITHOUT_EFFECT if without_effect else UNKNOWN, str(error))
-            # Added twice is worse than not added: a new key after a try that may have been stored adds again.
+            journal.failed(group, WITHOUT_EFFECT if without_effect else UNKNOWN, str(error))
+            # Adding twice is worse than not adding: a new key after a try that may have been stored adds again.
             answered = isinstance(error, RetryableError)
-            if delivery.operation == "sum" and answered and (doubt or not error.did_nothing):
+            if group.operation == "sum" and answered and (doubt or not error.did_nothing):
                 raise
             doubt = doubt or not error.did_nothing
-            deadline = patience.deadline() if deadline is None else deadline
-            wait = patience.wait(tries, error)
-            if miscounts >= MAX_MISCOUNTS or patience.clock() + wait > deadline:
+            deadline = policy.deadline() if deadline is None else deadline
+            wait = policy.wait(tries, error)
+            if miscounts >= MAX_MISCOUNTS or policy.clock() + wait > deadline:
                 raise
-            # The same key gets the stored answer of a try whose answer was lost. For an hour of several bodies that
-            # answer is of no use: what was added after it must be replaced, so the first body must count anew.
-            if answered or len(delivery.bodies) > 1:
+            # The same key returns the stored answer of a try whose answer was lost. For an hour of several bodies
+            # that answer is of no use: what was added after the first body must be replaced, so it has to count anew.
+            if answered or len(group.bodies) > 1:
                 key = str(uuid4())
             tries += 1
-            say(f"{error} Trying {_hours(delivery)} again in {wait:.0f} s.")
-            patience.sleep(wait)
-            if stop.is_set:
+            say(f"{error} Trying {_hours(group)} again in {wait:.0f} s.")
+            policy.sleep(wait)
+            if policy.stop.is_set:
                 state = "may be stored" if doubt else "was not stored"
                 raise StoppedError(
-                    f"Stopped by {stop.name} between two tries of {_hours(delivery)}, which {state}.", stop.number
+                    f"Stopped by {policy.stop.name} between two tries of {_hours(group)}, which {state}.",
+                    policy.stop.number,
                 ) from error
         except KeyboardInterrupt as error:
-            journal.failed(delivery, UNKNOWN, f"ended by {stop.name}")
+            journal.failed(group, UNKNOWN, f"ended by {policy.stop.name}")
             raise StoppedError(
-                f"Ended by {stop.name} while {_hours(delivery)} was under way and may be stored.", stop.number
+                f"Ended by {policy.stop.name} while {_hours(group)} was being sent; it may be stored.",
+                policy.stop.number,
             ) from error
 
 
@@ -262,17 +261,17 @@ def _left(sent: Sent, planned: Sequence[datetime]) -> str:
     return f" Left: {len(left)} hours from {iso(left[0])} on." if left else ""
 
 
-def _mend(delivery: BodyGroup, error: LoaderError) -> str:
+def _consequence(group: BodyGroup, error: LoaderError) -> str:
     """What the failure left behind, and what to do about it."""
-    if len(delivery.bodies) > 1:
-        return "That hour may be stored in part; the same command, run again, replaces it."
+    if len(group.bodies) > 1:
+        return "That hour may be stored in part; running the same command again replaces it."
     if isinstance(error, RejectedError):
-        return "Nothing of that was stored."
-    if delivery.operation == "sum":
-        return "It may have been added: look at CloudZero's rows of those hours before you send them again."
-    return "The same command, run again, sends the whole hours anew and is safe."
+        return "Nothing of it was stored."
+    if group.operation == "sum":
+        return "It may have been added: check CloudZero's rows of those hours before you send them again."
+    return "Running the same command again is safe: it sends the whole hours anew."
 
 
-def _hours(delivery: BodyGroup) -> str:
-    first, last = delivery.hours[0], delivery.hours[-1]
+def _hours(group: BodyGroup) -> str:
+    first, last = group.hours[0], group.hours[-1]
     return f"the hour {iso(first)}" if first == last else f"the hours {iso(first)} to {iso(last)}"

@@ -1,4 +1,4 @@
-"""Several AnyCost streams (var `streams`): which are meant, that none is forgotten, and a push for each of them."""
+"""Several AnyCost streams (var `streams`): which to use, that none is forgotten, and work on each of them."""
 
 from __future__ import annotations
 
@@ -21,39 +21,39 @@ if TYPE_CHECKING:
     from loader.stopping import StopSignal
     from loader.warehouse.base import Warehouse
 
-DEFAULT = "default"  # what a user calls the stream that has no name
-# Worst first: what may have happened weighs more than what surely did not.
-BY_WEIGHT: tuple[type[LoaderError], ...] = (UnknownOutcomeError, RejectedError, ConfigurationError, GuardError)
+DEFAULT = "default"  # the name that users give to the stream without a name
+# Worst first: an outcome that is unknown is worse than one that is known.
+BY_SEVERITY: tuple[type[LoaderError], ...] = (UnknownOutcomeError, RejectedError, ConfigurationError, GuardError)
 
 
 class Named(Protocol):
-    """What belongs to a stream: its credentials, or itself."""
+    """A stream, or the credentials of one."""
 
     @property
     def name(self) -> str:
-        """Of var streams; empty for the lines that no name takes."""
+        """The name in var `streams`; empty for lines that belong to no named stream."""
 
 
-Given = TypeVar("Given", bound=Named)
+NamedT = TypeVar("NamedT", bound=Named)
 Result = TypeVar("Result")
 
 
-def title(name: str) -> str:
-    """What a user calls a stream."""
+def display_name(name: str) -> str:
+    """The name of a stream as users write it."""
     return name or DEFAULT
 
 
-def chosen(given: Sequence[Given], only: str | None) -> list[Given]:
-    """All of them, or the one that --stream names.
+def select_streams(given: Sequence[NamedT], only: str | None) -> list[NamedT]:
+    """All of the streams, or the one that --stream names.
 
     Raises:
-        UsageError: there is none of this name.
+        UsageError: no stream has this name.
     """
-    found = [each for each in given if only is None or title(each.name) == only]
+    found = [each for each in given if only is None or display_name(each.name) == only]
     if not found:
-        known = ", ".join(title(each.name) for each in given)
+        known = ", ".join(display_name(each.name) for each in given)
         raise UsageError(
-            f"--stream {only!r} is none of: {known}. The environment names them: {CONNECTION_ID}_<NAME>, and"
+            f"--stream {only!r} must be one of: {known}. The environment defines them: {CONNECTION_ID}_<NAME>, and"
             f" {CONNECTION_ID} for {DEFAULT}."
         )
     return found
@@ -62,67 +62,67 @@ def chosen(given: Sequence[Given], only: str | None) -> list[Given]:
 def require_known(warehouse: Warehouse, given: Iterable[Named], only: str) -> None:
     """Stop when neither the environment nor cbf_hours knows the stream that --stream names.
 
-    A look at lines needs no connection id, so that names can be looked at before there are any.
+    Reading lines needs no connection id, so streams can be looked at before any is configured.
 
     Raises:
         UsageError: it is unknown.
     """
     names = {"", *(each.name for each in given), *_names(warehouse)}
-    if only not in map(title, names):
+    if only not in map(display_name, names):
         raise UsageError(
-            f"--stream {only!r} is none of: {', '.join(map(title, sorted(names)))}. cbf_hours and the environment"
-            f" ({CONNECTION_ID}_<NAME>) name them."
+            f"--stream {only!r} must be one of: {', '.join(map(display_name, sorted(names)))}. They are defined by"
+            f" cbf_hours and by the environment ({CONNECTION_ID}_<NAME>)."
         )
 
 
 def _names(warehouse: Warehouse, condition: str = "") -> list[str]:
-    """The streams that cbf_hours speaks of, in order; empty for the lines that no name takes."""
+    """The names of the streams in cbf_hours, in order; empty for lines that belong to no named stream."""
     hours = warehouse.relation("cbf_hours")
     statement = f"select distinct coalesce(stream, '') from {hours} {condition} order by 1"  # noqa: S608
     return [name for (name,) in warehouse.rows(statement)]
 
 
-def require_ids(warehouse: Warehouse, given: Iterable[Named]) -> None:
-    """Stop when there are lines of a stream that the environment has no connection id for.
+def require_connection_ids(warehouse: Warehouse, given: Iterable[Named]) -> None:
+    """Stop when a stream has lines but no connection id in the environment.
 
     Raises:
-        MissingIdError: which, and what to set.
+        MissingConnectionIdError: names the stream, and the variable to set.
     """
     known = {each.name for each in given}
     for name in _names(warehouse, "where line_count > 0"):
         if name not in known:
             variable = f"{CONNECTION_ID}_{name.upper()}" if name else CONNECTION_ID
-            raise MissingIdError(
-                f"The stream {title(name)} has lines, but {variable} is not set, which says where they go (var streams"
-                " in dbt_project.yml). Nothing was sent."
+            raise MissingConnectionIdError(
+                f"The stream {display_name(name)} has lines, but {variable} is not set. Set it to the connection id"
+                " that they go to (var streams in dbt_project.yml). Nothing was sent."
             )
 
 
-class MissingIdError(ConfigurationError):
-    """A stream without a connection id: nothing is sent to any."""
+class MissingConnectionIdError(ConfigurationError):
+    """A stream has no connection id: nothing is sent to any stream."""
 
 
 def for_each(
-    given: Sequence[Given],
-    work: Callable[[Given], Result],
+    given: Sequence[NamedT],
+    work: Callable[[NamedT], Result],
     say: Callable[[str], None],
     stop: StopSignal | None = None,
 ) -> list[Result]:
-    """Do something for each stream, one after the other. One that fails does not keep the others from it.
+    """Do something for each stream, one after the other. A failure of one does not stop the others.
 
     Args:
         given: the streams.
         work: what to do.
-        say: hears of each that failed, where there are several.
-        stop: asks for an end, also when none of the work looked at it.
+        say: reports each failure when there are several streams.
+        stop: ends it before the next stream.
 
     Raises:
-        LoaderError: the only one failed; of several that failed one error, of the kind that weighs most.
-        LockedError: all that failed were locked.
-        StoppedError: an end was asked for; the rest was left.
+        LoaderError: the only stream failed; for several failures one error, of the most severe kind.
+        LockedError: all streams that failed were locked.
+        StoppedError: a signal asked for an end; the remaining streams were not begun.
     """
     results: list[Result] = []
-    failures: list[tuple[Given, LoaderError]] = []
+    failures: list[tuple[NamedT, LoaderError]] = []
     for number, each in enumerate(given):
         if stop is not None and stop.is_set:
             raise StoppedError(f"Stopped by {stop.name}.{_not_begun(given[number:])}", stop.number)
@@ -130,30 +130,30 @@ def for_each(
             results.append(work(each))
         except StoppedError as error:
             raise StoppedError(f"{error}{_not_begun(given[number + 1 :])}", error.signal_number) from error
-        except MissingIdError:
+        except MissingConnectionIdError:
             raise
         except LoaderError as error:
             if len(given) == 1:
                 raise
-            say(f"Stream {title(each.name)}: {error}")
+            say(f"Stream {display_name(each.name)}: {error}")
             failures.append((each, error))
     if failures:
-        raise _together(failures, len(given))
+        raise _combined_error(failures, len(given))
     return results
 
 
 def _not_begun(left: Sequence[Named]) -> str:
-    return f" Not begun: {', '.join(title(each.name) for each in left)}." if left else ""
+    return f" Not begun: {', '.join(display_name(each.name) for each in left)}." if left else ""
 
 
-def _together(failures: Sequence[tuple[Named, LoaderError]], count: int) -> LoaderError:
-    """One error for those of `count` streams that failed, with the words of the first of the kind that weighs most."""
+def _combined_error(failures: Sequence[tuple[Named, LoaderError]], count: int) -> LoaderError:
+    """One error for all streams that failed, of `count`, with the message of the first one of the most severe kind."""
     if all(isinstance(error, LockedError) for _, error in failures):
         kind: type[LoaderError] = LockedError
     else:
-        found = (kind for kind in BY_WEIGHT if any(isinstance(error, kind) for _, error in failures))
+        found = (kind for kind in BY_SEVERITY if any(isinstance(error, kind) for _, error in failures))
         kind = next(found, GuardError)
     first, reason = next((pair for pair in failures if isinstance(pair[1], kind)), failures[0])
-    names = ", ".join(title(each.name) for each, _ in failures)
-    others = " The others are done." if len(failures) < count else ""
-    return kind(f"{len(failures)} of {count} streams failed: {names}.{others} {title(first.name)}: {reason}")
+    names = ", ".join(display_name(each.name) for each, _ in failures)
+    others = " The others succeeded." if len(failures) < count else ""
+    return kind(f"{len(failures)} of {count} streams failed: {names}.{others} {display_name(first.name)}: {reason}")

@@ -1,4 +1,4 @@
-"""dbt as a process of its own: what it keeps in memory goes with it, and it can be ended."""
+"""dbt as a process of its own: it frees its memory when it ends, and it can be ended."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ from typing import BinaryIO
 from loader.errors import ConfigurationError, LockedError, StoppedError
 from loader.stopping import StopSignal
 
-# Tests are for people, once a day; a model that fails fails here too.
+# Tests belong into a daily `dbt build`; a model that fails also fails here.
 BUILD = ("build", "--exclude-resource-type", "test", "--exclude-resource-type", "unit_test")
-# dbt has no use for these.
+# Not passed on to dbt, which does not need them.
 SECRETS = ("CLOUDZERO_API_KEY", "LOADER_MASTER_KEY")
-# How it is asked to end, and how many seconds it has: on Ctrl-C dbt cancels its queries.
+# The signals that end it, and how many seconds it has after each: on SIGINT dbt cancels its queries.
 ENDS = ((signal.SIGINT, 10.0), (signal.SIGTERM, 5.0), (signal.SIGKILL, 60.0))
-# No run takes so long, but dbt waits for a lock of the database for as long as somebody holds it.
+# No run takes this long, but dbt waits for a lock of the database for as long as another session holds it.
 DEADLINE = timedelta(hours=3)
 TAIL_BYTES = 1_000_000
 NO_VARIABLES: Mapping[str, str] = {}
-# What runs now; the lock is held while one starts, so that none is missed.
+# The processes that are running. The lock is held while one starts, so that none is missed.
 _starting = threading.Lock()
 _running: set[subprocess.Popen[bytes]] = set()
 
@@ -48,20 +48,20 @@ def build_models(
     Args:
         target: --target, if any.
         profiles_dir: --profiles-dir, if any.
-        stop: ends dbt, and all that it has started.
-        environ: what dbt sees, but for our secrets.
+        stop: ends dbt and all processes that it started.
+        environ: the environment of dbt, from which the loader's secrets are removed.
         variables: dbt vars for this run.
         deadline: how long it may take before it is ended.
 
     Raises:
-        ConfigurationError: there is no dbt or no project, it did not end in time, or it failed: with its last error.
+        ConfigurationError: there is no dbt or no project, dbt did not end in time, or dbt failed; with its last error.
         LockedError: the DuckDB file was in use for longer than dbt waits.
-        StoppedError: an end was asked for.
+        StoppedError: a signal asked for an end.
     """
     if stop.is_set:
         raise StoppedError(f"Stopped by {stop.name} before dbt: nothing was sent.", stop.number)
     if not Path("dbt_project.yml").is_file() and not environ.get("DBT_PROJECT_DIR"):
-        raise ConfigurationError(f"{Path().resolve()} is no dbt project: run this in the folder of dbt_project.yml.")
+        raise ConfigurationError(f"{Path().resolve()} is not a dbt project: run this in the folder of dbt_project.yml.")
     command = [_program(environ), "--quiet", "--no-use-colors", "--log-format", "json", *BUILD]
     command += ["--target", target] if target else []
     command += ["--profiles-dir", profiles_dir] if profiles_dir else []
@@ -70,18 +70,18 @@ def build_models(
     with tempfile.TemporaryFile() as output:
         code = _run(command, seen, output, stop, deadline)
         if code:
-            said = last_error(_tail(output))
-            if "Could not set lock on file" in said:
-                raise LockedError(f"dbt could not have the DuckDB file to itself: {said}")
-            raise ConfigurationError(f"dbt failed: {said or f'exit code {code}, and it did not say why.'}")
+            message = last_error(_tail(output))
+            if "Could not set lock on file" in message:
+                raise LockedError(f"dbt could not get exclusive access to the DuckDB file: {message}")
+            raise ConfigurationError(f"dbt failed: {message or f'exit code {code}, without an error message.'}")
 
 
 def kill_running() -> None:
-    """Kill dbt and all that it has started, without a word, and let none start: this process ends right after.
+    """Kill dbt and all processes that it started, and prevent new ones: this process is about to exit.
 
-    For a signal's handler: whoever waits for dbt in another thread has no time to end it.
+    For a signal handler: a thread that waits for dbt has no time left to end it.
     """
-    # Not given back. A start takes no time, so whoever cannot have it has nothing to wait for.
+    # Never released. Starting takes no time, so there is nothing to wait for if it cannot be acquired.
     _starting.acquire(timeout=5.0)
     for process in tuple(_running):
         if process.returncode is None:
@@ -100,25 +100,29 @@ def _run(
                 return process.wait(timeout=0.1)
             if time.monotonic() >= until:
                 raise ConfigurationError(
-                    f"dbt did not end within {deadline.total_seconds() / 60:g} minutes: it was ended, and nothing was"
-                    " sent. If it waits for a lock, end what holds it (on PostgreSQL pg_stat_activity and"
-                    " pg_blocking_pids say what); if there is much to sum, run `loader load --step day`."
+                    f"dbt did not finish within {deadline.total_seconds() / 60:g} minutes and was ended; nothing was"
+                    " sent. If it was waiting for a lock, end the session that holds it (on PostgreSQL, see"
+                    " pg_stat_activity and pg_blocking_pids). To sum a long history, run `loader load --step day`."
                 )
     except KeyboardInterrupt:
         pass  # a second signal
     finally:
         _end(process)
         _running.discard(process)
-    raise StoppedError(f"Ended by {stop.name} while dbt was at work: nothing was sent.", stop.number)
+    raise StoppedError(f"Ended by {stop.name} while dbt was running: nothing was sent.", stop.number)
 
 
 def _start(command: list[str], environ: Mapping[str, str], output: BinaryIO) -> subprocess.Popen[bytes]:
     with _starting:
-        # A session of its own: Ctrl-C in a terminal reaches us alone, and its whole group can be ended.
+        # A session of its own: Ctrl-C in a terminal reaches the loader alone, and the whole group can be ended.
         process = subprocess.Popen(  # noqa: S603
-            command, env=dict(environ), stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT,
+            command,
+            env=dict(environ),
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
             start_new_session=True,
-        )  # fmt: skip
+        )
         _running.add(process)
     return process
 
@@ -133,13 +137,13 @@ def _end(process: subprocess.Popen[bytes]) -> None:
             with suppress(subprocess.TimeoutExpired):
                 process.wait(timeout=seconds)
     except KeyboardInterrupt:
-        # A second signal: no more patience.
+        # A second signal: stop waiting.
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
 
 
 def last_error(log: str) -> str:
-    """The last error of dbt's JSON log as one line; of what is no log (a crash) its last line."""
+    """The last error in dbt's JSON log as one line; without a log (a crash), the last line of the output."""
     errors = [message for message in _errors(log) if message]
     text = errors[-1] if errors else next((line for line in reversed(log.splitlines()) if line.strip()), "")
     return " ".join(text.removeprefix("Encountered an error:").split())[:500]
@@ -162,9 +166,11 @@ def _tail(output: BinaryIO) -> str:
 
 
 def _program(environ: Mapping[str, str]) -> str:
-    """The dbt of our own environment; another one may have other adapters."""
+    """The dbt of the loader's own environment; another one may have other adapters."""
     ours = Path(sys.executable).parent / "dbt"
     found = str(ours) if ours.is_file() else shutil.which("dbt", path=environ.get("PATH"))
     if not found:
-        raise ConfigurationError("There is no program `dbt` beside this Python: install the loader with its packages.")
+        raise ConfigurationError(
+            "There is no `dbt` program beside this Python: install the loader with its dependencies."
+        )
     return found

@@ -1,7 +1,7 @@
-"""Whose turn it is: of all that would run dbt and push for one warehouse, wherever they are, one does.
+"""One run at a time per warehouse, over all processes and hosts.
 
-The push has its own lock, but two runs of dbt at a time would meet as well. Like that lock this one is held by the
-process and by nothing that could be left behind: an advisory lock on PostgreSQL, a locked file beside a DuckDB file.
+A push has a lock of its own, but two runs of dbt would collide as well. Like that lock, this one belongs to the process
+and leaves nothing behind when it dies: an advisory lock on PostgreSQL, a locked file beside a DuckDB file.
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ from loader.config.settings import Stream
 from loader.errors import ConfigurationError, LockedError
 from loader.warehouse.base import open_for_push
 
-BUSY = "Another `loader run` or `loader serve` is at work on this warehouse: nothing was begun."
+BUSY = "Another `loader run` or `loader serve` is running on this warehouse: nothing was done."
 
 
 @contextmanager
-def turn(target: Target, say: Callable[[str], None]) -> Iterator[None]:
-    """Hold the turn until the block ends.
+def run_lock(target: Target, say: Callable[[str], None]) -> Iterator[None]:
+    """Hold the lock until the block ends.
 
     Raises:
-        LockedError: somebody else has it.
-        ConfigurationError: the database is not reachable, or the file cannot be made.
+        LockedError: another process holds it.
+        ConfigurationError: the database cannot be reached, or the lock file cannot be created.
     """
     with ExitStack() as held:
         try:
@@ -38,7 +38,7 @@ def turn(target: Target, say: Callable[[str], None]) -> Iterator[None]:
 def _lock(target: Target, say: Callable[[str], None]) -> AbstractContextManager[object]:
     if target.type == "duckdb":
         return _locked_file(Path(f"{target.options.get('path', '')}.turn"))
-    # The lock of a push, to a stream that is none: each schema has its own.
+    # The lock of a push to a stream that does not exist, so that each schema has its own.
     return open_for_push(target, Stream("a run", f"schema {target.schema}"), 0, 0, say)
 
 
@@ -48,7 +48,7 @@ def _locked_file(path: Path) -> Iterator[None]:
         file = path.open("ab")
     except OSError as error:
         raise ConfigurationError(f"{path} cannot be written: {error.strerror or type(error).__name__}.") from error
-    with file:  # dbt does not inherit it
+    with file:  # which dbt does not inherit
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:

@@ -1,38 +1,37 @@
-"""One run: dbt, then a push of what is pending. The same for `loader run` and for each tick of `loader serve`."""
+"""One run: dbt, then a push of what is pending. The same for `loader run` and for each run of `loader serve`."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 
-from loader.cloudzero.client import AnyCost
 from loader.config.profiles import Target
 from loader.config.settings import Credentials, read_all_credentials, read_streams
-from loader.delivery import streams
 from loader.delivery.limits import HeldBack
-from loader.delivery.plan import Plan, Selection
-from loader.delivery.push import Push
-from loader.delivery.push_log import PushLog
-from loader.delivery.retry import Patience, Sent
+from loader.delivery.push import Push, PushCallbacks, PushOptions, Sender
+from loader.delivery.retry import RetryPolicy, Sent
+from loader.delivery.selection import Pending, Selection
 from loader.errors import StoppedError
 from loader.runs.dbt import build_models
-from loader.runs.lock import turn
+from loader.runs.lock import run_lock
 from loader.stopping import StopSignal
 from loader.warehouse.base import open_for_push
 
 
-def _nothing(*_: object) -> None:
-    """For whoever is not told."""
-
-
 @dataclass(frozen=True)
 class Job:
-    """What every run and every export of one process have in common.
+    """What all runs and exports of one process have in common.
 
-    `target_name` and `profiles_dir` are what dbt is told, `target` is what they mean. Nothing before `since` (UTC) is
-    pending. `lock_timeout` is how many seconds to wait for a DuckDB file that another process uses.
+    Attributes:
+        target: the dbt target.
+        say: receives messages for a person.
+        target_name: --target, for dbt.
+        profiles_dir: --profiles-dir, for dbt.
+        since: nothing older (UTC) is pending.
+        lock_timeout: seconds to wait for a DuckDB file that another process uses.
+        policy: how long a push tries.
     """
 
     target: Target
@@ -41,81 +40,49 @@ class Job:
     profiles_dir: str | None = None
     since: datetime | None = None
     lock_timeout: float = 30.0
-    patience: Patience = field(default_factory=Patience)
+    policy: RetryPolicy = field(default_factory=RetryPolicy)
+
+    def sender(
+        self, everyone: Sequence[Credentials], stop: StopSignal, callbacks: PushCallbacks | None = None
+    ) -> Sender:
+        """What sends to the streams of this warehouse; `callbacks.say` is replaced by the job's own."""
+        options = PushOptions(
+            self.policy.interrupted_by(stop), callbacks=replace(callbacks or PushCallbacks(), say=self.say)
+        )
+        return Sender(self.target, everyone, options, self.lock_timeout)
 
 
-@dataclass(frozen=True)
-class Ears:
-    """Who is told of a push while it is under way: of its plan, of lines that were accepted, of answers' statuses."""
-
-    plan: Callable[[Plan], None] = _nothing
-    progress: Callable[[int], None] = _nothing
-    status: Callable[[str], None] = _nothing
-
-
-def tick(job: Job, stop: StopSignal, ears: Ears | None = None, sent: Sent | None = None) -> list[Push]:
-    """Run dbt, then send what is pending; a push for each stream then says what was sent and what a guard held back.
+def run(job: Job, stop: StopSignal, callbacks: PushCallbacks | None = None, sent: Sent | None = None) -> list[Push]:
+    """Run dbt, then send what is pending. Each stream's push has what was sent and what was held back.
 
     Args:
         job: what to run on.
-        stop: ends dbt, or the push after the body in flight.
-        ears: who is told.
-        sent: counts what is sent while it is.
+        stop: ends dbt, or the push after the body that is being sent.
+        callbacks: what the push reports.
+        sent: counts what is sent while it is sent.
 
     Raises:
-        LockedError: another run, push or dbt is at work.
+        LockedError: another run, push or dbt is in progress.
         ConfigurationError: dbt failed, or the credentials are missing.
         LoaderError: as `Push.run`.
     """
-    with turn(job.target, job.say):
+    with run_lock(job.target, job.say):
         _require_no_push(job)
         build_models(job.target_name, job.profiles_dir, stop)
         if stop.is_set:
             raise StoppedError(f"Stopped by {stop.name} after dbt: nothing was sent.", stop.number)
-        return send(job, read_all_credentials(), Selection(None, since=job.since), stop, ears, sent)
+        sender = job.sender(read_all_credentials(), stop, callbacks)
+        return sender.push_all(Selection(Pending(job.since)), sent)
 
 
 def _require_no_push(job: Job) -> None:
-    """End now rather than after dbt, which would wait for the other push to let go of the views."""
+    """Fail now rather than after dbt, which would wait for another push to release the views."""
     is_new = job.target.type == "duckdb" and not Path(str(job.target.options.get("path", ""))).exists()
     for stream in [] if is_new else read_streams():
         with open_for_push(job.target, stream, job.lock_timeout, 0, job.say):
             pass
 
 
-def send(
-    job: Job,
-    everyone: Sequence[Credentials],
-    selection: Selection,
-    stop: StopSignal,
-    ears: Ears | None = None,
-    sent: Sent | None = None,
-) -> list[Push]:
-    """One push to each stream, under its lock.
-
-    Raises:
-        LoaderError: as `open_for_push`, `Push.run`, `streams.require_ids` and `streams.for_each`.
-    """
-    ears, sent = ears or Ears(), sent or Sent()
-
-    def one_stream(credentials: Credentials) -> Push:
-        with (
-            open_for_push(job.target, credentials.stream, job.lock_timeout, 0, job.say) as warehouse,
-            AnyCost(credentials, heard=ears.status) as client,
-        ):
-            streams.require_ids(warehouse, everyone)
-            push = Push(
-                warehouse, PushLog(warehouse, credentials.stream), client, selection, job.patience.until(stop), job.say,
-                ears.plan, ears.progress, stop, sent=sent, named={each.connection_id for each in everyone},
-            )  # fmt: skip
-            push.run()
-        if len(everyone) > 1 and push.plan and push.plan.hours:
-            job.say(f"Stream {streams.title(credentials.name)}: sent {len(push.plan.hours):,} hours.")
-        return push
-
-    return streams.for_each(everyone, one_stream, job.say, stop)
-
-
 def held_back(pushes: Sequence[Push]) -> list[HeldBack]:
-    """The hours that guards held back, of all streams."""
+    """The hours that guards held back, over all streams."""
     return [each for push in pushes if push.plan for each in push.plan.held_back]

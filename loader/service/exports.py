@@ -15,11 +15,13 @@ from loader import hours
 from loader.config.settings import read_all_credentials
 from loader.delivery import limits
 from loader.delivery.answers import dry_run_answer, pushes_answer
-from loader.delivery.plan import Selection
+from loader.delivery.plan import within_limit
+from loader.delivery.push import PushCallbacks
+from loader.delivery.selection import Pending, Selection
 from loader.errors import GuardError, LockedError, UsageError
-from loader.hours import HOUR, Window, floor_hour, iso
+from loader.hours import HOUR, Window, iso
 from loader.lines import HourSummary
-from loader.runs.run import Ears, Job, held_back, send
+from loader.runs.run import Job, held_back
 from loader.service.access import Access
 from loader.service.metrics import Metrics
 from loader.service.refusals import FieldError
@@ -175,13 +177,12 @@ class Exports:
         if window is not None:
             window, left_out = self._complete_part(window, asked.operation)
         chosen = window if asked.limit is None else self._newest(window, asked.limit)
-        job = replace(
-            self.job, lock_timeout=LOCK_TIMEOUT, patience=replace(self.job.patience, give_up_after=GIVE_UP_AFTER)
-        )
-        selection = Selection(chosen, asked.operation, since=since)
+        job = replace(self.job, lock_timeout=LOCK_TIMEOUT, policy=replace(self.job.policy, give_up_after=GIVE_UP_AFTER))
+        selection = Selection(Pending(since) if chosen is None else chosen, asked.operation)
         try:
             with self.access.to_work(), self.metrics.sending() as sent:
-                pushes = send(job, everyone, selection, self.stop, Ears(status=self.metrics.answered), sent)
+                callbacks = PushCallbacks(responded=self.metrics.answered)
+                pushes = job.sender(everyone, self.stop, callbacks).push_all(selection, sent)
         finally:
             self.watch.expire()
         if left := held_back(pushes):
@@ -214,7 +215,7 @@ class Exports:
 
     def _newest(self, window: Window | None, limit: int) -> Window:
         with self.access.to_read(LOCK_TIMEOUT) as warehouse:
-            complete_until = floor_hour(warehouse.built_at())
+            complete_until = warehouse.complete_until()
             hours = [hour for hour in warehouse.hours(window) if hour.start < complete_until]
         if window is None and self.job.since is not None:
             hours = [hour for hour in hours if hour.start >= self.job.since]
@@ -238,15 +239,8 @@ def newest_hours(hours: Sequence[HourSummary], limit: int) -> Window | None:
         limit: lines.
     """
     with_lines = [hour for hour in hours if hour.line_count]
-    if not with_lines:
-        return None
-    start, count = with_lines[-1].start, with_lines[-1].line_count
-    for hour in reversed(with_lines[:-1]):
-        count += hour.line_count
-        if count > limit:
-            break
-        start = hour.start
-    return Window(start, with_lines[-1].start + HOUR)
+    chosen = within_limit(with_lines, limit, oldest_first=False, at_least_one=True)
+    return Window(chosen[0].start, chosen[-1].start + HOUR) if chosen else None
 
 
 def _now() -> datetime:

@@ -13,9 +13,10 @@ from decimal import Decimal
 
 from loader.audit.reconcile import Day, findings
 from loader.config.settings import Stream
-from loader.delivery.limits import MONTH_BYTES, MONTH_ROWS, WARN_AT, Room, rooms
-from loader.delivery.plan import Selection, plan
+from loader.delivery.limits import MONTH_BYTES, MONTH_ROWS, WARN_AT, MonthUsage, month_usage
+from loader.delivery.plan import plan
 from loader.delivery.push_log import HourRecord, PushLog, streams
+from loader.delivery.selection import Pending, Selection
 from loader.hours import HOUR, Window, floor_hour, iso, month_start
 from loader.lines import HourSummary
 from loader.money import decimal_text
@@ -112,7 +113,7 @@ def _stream(
     first = max(window.start, since) if since else window.start
     with warehouse.of_stream(stream.name if stream else None):
         hours = {hour.start: hour for hour in warehouse.hours(window)}
-        chosen = plan(warehouse, Selection(None, since=first), records)
+        chosen = plan(warehouse, Selection(Pending(first)), records)
     return StreamOverview(
         connection_id=stream.connection_id if stream else None,
         api_url=stream.api_url if stream else None,
@@ -169,11 +170,11 @@ def _usage(warehouse: Warehouse, window: Window) -> Usage:
 
 def _months(now: datetime, records: Mapping[datetime, HourRecord]) -> list[Month]:
     """This month and the one before, newest first."""
-    held, this = rooms(records), month_start(now)
-    return [_month(start, held.get(start, Room())) for start in (this, month_start(this - HOUR))]
+    held, this = month_usage(records), month_start(now)
+    return [_month(start, held.get(start, MonthUsage())) for start in (this, month_start(this - HOUR))]
 
 
-def _month(start: datetime, room: Room) -> Month:
+def _month(start: datetime, room: MonthUsage) -> Month:
     return Month(
         month=f"{start:%Y-%m}",
         rows=room.rows,

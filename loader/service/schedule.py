@@ -14,9 +14,10 @@ from apscheduler.schedulers.background import BackgroundScheduler
 from apscheduler.triggers.interval import IntervalTrigger
 
 from loader.delivery import limits
+from loader.delivery.push import PushCallbacks
 from loader.errors import GuardError, LoaderError, LockedError, StoppedError
 from loader.money import decimal_text
-from loader.runs.run import Ears, Job, held_back, tick
+from loader.runs.run import Job, held_back, run
 from loader.service.access import Access
 from loader.service.metrics import FAILED, LOCKED, OK, Metrics
 from loader.service.watch import Watch
@@ -62,7 +63,7 @@ class Ticker:
 
     def _run(self) -> str:
         with self.access.to_work(WAIT_FOR_EXPORT), self.metrics.sending() as sent:
-            pushes = tick(self.job, self.stop, Ears(status=self.metrics.answered), sent)
+            pushes = run(self.job, self.stop, PushCallbacks(responded=self.metrics.answered), sent)
         told = f"{sent.hours:,} hours, {sent.lines:,} lines, ${decimal_text(sent.cost)}"
         if left := held_back(pushes):
             raise GuardError(f"Sent {told}. {limits.explain(left)}")

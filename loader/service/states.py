@@ -8,7 +8,7 @@ from datetime import datetime
 from loader.delivery.limits import HeldBack
 from loader.delivery.plan import Plan
 from loader.delivery.push_log import BEGUN, REFUSED, UNKNOWN, WITHOUT_EFFECT, HourRecord
-from loader.hours import HOUR, Window, floor_hour, iso
+from loader.hours import HOUR, Window, iso
 from loader.lines import HourSummary
 from loader.money import decimal_text
 from loader.service.answers import Cell, State
@@ -46,7 +46,7 @@ def cells(
         hour, record = hours.get(start), records.get(start)
         if start >= now:
             state, detail = _NOTHING_YET
-        elif start >= floor_hour(plan.built_at):
+        elif start >= plan.complete_until:
             state, detail = _incomplete(hour, start + HOUR <= now)
         elif start in held_back:
             state, detail = _held_back(held_back[start])

@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from loader.config.settings import Stream
-from loader.delivery.limits import Room, rooms
-from loader.delivery.plan import Selection, plan
+from loader.delivery.limits import MonthUsage, month_usage
+from loader.delivery.plan import plan
 from loader.delivery.push_log import PushLog
+from loader.delivery.selection import Pending, Selection
 from loader.errors import LoaderError, LockedError
 from loader.warehouse.base import Warehouse
 
@@ -28,7 +29,7 @@ class Seen:
 
     built_at: datetime
     pending: tuple[datetime, ...] = ()
-    months: tuple[tuple[str, datetime, Room], ...] = ()
+    months: tuple[tuple[str, datetime, MonthUsage], ...] = ()
 
 
 class Watch:
@@ -78,11 +79,11 @@ class Watch:
 def look(warehouse: Warehouse, streams: Sequence[Stream], since: datetime | None) -> Seen:
     """What is pending of the streams, or held back, and how full their months are."""
     pending: set[datetime] = set()
-    months: list[tuple[str, datetime, Room]] = []
+    months: list[tuple[str, datetime, MonthUsage]] = []
     for stream in streams:
         records = PushLog(warehouse, stream).records()
         with warehouse.of_stream(stream.name):
-            chosen = plan(warehouse, Selection(None, since=since), records)
+            chosen = plan(warehouse, Selection(Pending(since)), records)
         pending |= {hour.start for hour in chosen.hours} | {each.hour for each in chosen.held_back}
-        months += [(stream.connection_id, month, room) for month, room in sorted(rooms(records).items())]
+        months += [(stream.connection_id, month, usage) for month, usage in sorted(month_usage(records).items())]
     return Seen(warehouse.built_at(), tuple(sorted(pending)), tuple(months))

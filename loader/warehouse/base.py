@@ -20,7 +20,7 @@ from typing import Any
 from loader.config.profiles import Target
 from loader.config.settings import Stream
 from loader.errors import ConfigurationError
-from loader.hours import HOUR, Window, iso
+from loader.hours import HOUR, Window, floor_hour, iso
 from loader.lines import AMOUNT_COLUMN, COST_COLUMN, EMPTY, HOUR_COLUMN, HourSummary, Line, Sendable
 from loader.warehouse.sql_values import parsed
 
@@ -106,6 +106,10 @@ class Warehouse(ABC):
             return utc(moment)
         raise ConfigurationError(f"{self.target.schema}.cbf_as_of is empty: {NOT_BUILT}.")
 
+    def complete_until(self) -> datetime:
+        """Hours before this one (UTC) are complete: they had ended when dbt last summed usage."""
+        return floor_hour(self.built_at())
+
     def hours(self, window: Window | None = None) -> list[HourSummary]:
         """The hours of the window that were ever summed, oldest first; all for None. One can be without lines."""
         where, bounds = self.between("usage_hour", window)
@@ -157,6 +161,17 @@ class Warehouse(ABC):
             values = {name: value for name, value in zip(names, row, strict=True) if value is not None and value != ""}
             values[HOUR_COLUMN] = stamp[2]
             yield Line(stamp[1], values)
+
+    def newest_lines(self, hours: Sequence[HourSummary], limit: int) -> Iterator[Line]:
+        """At most `limit` lines of these hours, newest hour first; the hours come oldest first, as from `hours`."""
+        chosen, count = [], 0
+        for hour in reversed(hours):
+            if count >= limit:
+                break
+            chosen.append(hour.start)
+            count += hour.line_count
+        if chosen:
+            yield from self.lines(Window(chosen[-1], chosen[0] + HOUR), newest=limit)
 
     def encoded_lines(self, window: Window | None = None) -> Iterator[Sendable]:
         """The lines of the window as they are sent, in no order: those of `lines`, faster where it can be.

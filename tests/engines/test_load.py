@@ -42,7 +42,7 @@ def test_a_load_that_is_ended_goes_on_where_it_was(tmp_path: Path) -> None:
         if "2 of " in line:
             first.send_signal(signal.SIGTERM)
     assert first.wait() == 143, told
-    assert "the same command goes on" in told[-1]
+    assert "Run the same command again to continue" in told[-1]
     assert "Traceback" not in "".join(told)
     [(_, requests, _)] = project.rows(SUMMED)
     assert 0 < requests < 12
@@ -59,14 +59,14 @@ def test_a_load_that_is_ended_goes_on_where_it_was(tmp_path: Path) -> None:
     assert (second.returncode, out) == (0, "")
     steps = [line for line in err.splitlines() if " of " in line]
     assert len(steps) in {(day - built_at.date()).days + 1 for day in days}, err
-    assert "all is summed" in steps[-1]
+    assert "everything is summed" in steps[-1]
     assert project.rows(SUMMED) == WHOLE
 
     # Nothing is left: one plain run.
     third = load(project)
     _, err = third.communicate()
     assert third.returncode == 0
-    assert [line for line in err.splitlines() if " of " in line] == ["1 of 1: all is summed."]
+    assert [line for line in err.splitlines() if " of " in line] == ["1 of 1: everything is summed."]
     assert project.rows(SUMMED) == WHOLE
 
 

@@ -20,9 +20,9 @@ def test_a_spend_log_of_1970_is_one_step(project: Project) -> None:
     assert loaded.code == 0, loaded.err
     ends = [datetime(1970, 1, 2), TODAY - timedelta(days=39), TODAY]  # noqa: DTZ001
     assert loaded.err.splitlines() == [
-        "Making tables and views.",
-        *(f"{n} of 4: all before {end:%Y-%m-%dT00:00:00Z} is summed." for n, end in enumerate(ends, 1)),
-        "4 of 4: all is summed.",
+        "Creating tables and views.",
+        *(f"{n} of 4: everything before {end:%Y-%m-%dT00:00:00Z} is summed." for n, end in enumerate(ends, 1)),
+        "4 of 4: everything is summed.",
     ]
     assert project.rows("select count(*), sum(cost_usd) from cbf.int_usage__hourly") == [(3, Decimal("0.75"))]
 

@@ -186,7 +186,7 @@ def test_a_lost_hourly_table_cannot_take_money_away(ready: BuiltWarehouse, anyco
     ready.put({0: [A]}, built_hours=30)
     refused = ready.project.loader("push", *month)
     assert refused.code == 6
-    assert "would take money away from 2026-10: 3 hour(s)" in refused.err
+    assert "would remove cost from 2026-10: 3 hour(s)" in refused.err
     assert {hours_held(anycost)[number] for number in range(6)} == {TWO}
 
 
@@ -435,7 +435,7 @@ def test_verify_names_each_difference_and_mends_what_it_can(ready: BuiltWarehous
     ready.put({2: [A, B, Usage("c", "1")], 3: [B]})
     found, outcome = verify(code=6)
     assert {number: verdict.split(":")[0] for number, verdict in found.items()} == {
-        -20: "only CloudZero has this hour; another exporter's?",
+        -20: "only CloudZero has this hour; from another exporter?",
         1: "changed at CloudZero since it was accepted",
         2: "changed since it was sent",
         3: "the view has less than was sent",
@@ -463,7 +463,7 @@ def test_verify_of_a_month_that_is_lost_at_cloudzero(ready: BuiltWarehouse) -> N
         ready.project.settings |= credentials(server)
         lost = ready.project.loader("verify", "--month", "2026-11")
         assert lost.code == 6
-        assert "lost at CloudZero" in lost.out
+        assert "missing at CloudZero" in lost.out
         assert ready.project.loader("verify", "--month", "2026-11", "--repair").code == 0
         assert ready.project.loader("verify", "--month", "2026-11").code == 0
 

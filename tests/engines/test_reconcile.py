@@ -99,9 +99,9 @@ def test_on_files_there_are_no_daily_tables(tmp_path: Path) -> None:
     )
     shown = project.loader("reconcile", *RANGE)
     assert "equal" in shown.out
-    assert "nothing independent to compare with" in shown.err
+    assert "no independent total to compare with" in shown.err
     wrong = project.loader("reconcile", "--window", "pending")
-    assert (wrong.code, "looks at days" in wrong.err) == (2, True)
+    assert (wrong.code, "compares whole days" in wrong.err) == (2, True)
 
 
 def test_an_old_litellm_without_these_tables_and_columns(

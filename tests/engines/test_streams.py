@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from loader.config.settings import Stream, read_streams
-from loader.delivery.streams import chosen
+from loader.delivery.streams import select_streams
 from loader.errors import ConfigurationError, UsageError
 from loader.sandbox.server import SandboxServer, serve_sandbox
 from tests.support.anycost import CONNECTION, KEY, Held, credentials
@@ -108,9 +108,9 @@ def test_a_line_goes_to_the_stream_of_its_team_and_is_sent_there_alone(
 
 def test_one_stream_is_pushed_alone(teams: BuiltWarehouse, anycost: SandboxServer) -> None:
     unknown = teams.project.loader("push", "--window", "pending", "--stream", "sales")
-    assert (unknown.code, "is none of: default, product, research" in unknown.err) == (2, True)
+    assert (unknown.code, "must be one of: default, product, research" in unknown.err) == (2, True)
     several = teams.project.loader("dry-run", "--window", "pending")
-    assert (several.code, "name one with --stream" in several.err) == (2, True)
+    assert (several.code, "select one with --stream" in several.err) == (2, True)
     assert held(anycost) == {}
     assert teams.project.loader("push", "--window", "pending", "--stream", "research").code == 0
     assert held(anycost) == {"conn-r": 2}
@@ -121,11 +121,11 @@ def test_one_stream_is_pushed_alone(teams: BuiltWarehouse, anycost: SandboxServe
 def test_a_dry_run_of_an_unknown_stream_is_refused_and_one_without_lines_shows_none(teams: BuiltWarehouse) -> None:
     unknown = teams.project.loader("dry-run", "--stream", "prodct")
     assert (unknown.code, unknown.out, unknown.err.count("\n")) == (2, "", 1)
-    assert "--stream 'prodct' is none of: default, product, research." in unknown.err
+    assert "--stream 'prodct' must be one of: default, product, research." in unknown.err
     for name in (*IDS, "CLOUDZERO_CONNECTION_ID"):
         del teams.project.settings[name]
     unknown = teams.project.loader("dry-run", "--stream", "prodct")
-    assert (unknown.code, "is none of: default, product, research." in unknown.err) == (2, True)
+    assert (unknown.code, "must be one of: default, product, research." in unknown.err) == (2, True)
     assert "4 lines in 2 hours" in teams.project.loader("dry-run", "--stream", "product").err
     # Without the var the default stream has all lines, and another that the environment names has none.
     split(teams, None)
@@ -247,7 +247,7 @@ def test_hours_that_a_connection_without_a_name_holds_as_well_are_told(
         del teams.project.settings[name]
     told = teams.project.loader("push", "--window", "pending")
     assert (told.code, told.err.count("Warning:")) == (0, 2)
-    assert "Warning: the connection conn-r holds 2 of these hours as well, $4.0" in told.err
+    assert "Warning: the connection conn-r also holds 2 of these hours ($4" in told.err
     assert costs(anycost) == {CONNECTION: Decimal(16), "conn-r": Decimal(4), "conn-p": Decimal(8)}
     teams.project.settings |= {"CLOUDZERO_CONNECTION_ID_OLD": "conn-r", "CLOUDZERO_CONNECTION_ID_OLD_2": "conn-p"}
     emptied = teams.project.loader("push", "--window", "pending")
@@ -304,5 +304,5 @@ def test_the_environment_names_streams() -> None:
         read_streams({"CLOUDZERO_CONNECTION_ID_A": "x", "CLOUDZERO_CONNECTION_ID": "x"})
     with pytest.raises(ConfigurationError, match="CLOUDZERO_CONNECTION_ID_A holds characters"):
         read_streams({"CLOUDZERO_CONNECTION_ID_A": "x/y"})
-    with pytest.raises(UsageError, match="is none of: default, b_2"):
-        chosen(found, "c")
+    with pytest.raises(UsageError, match="must be one of: default, b_2"):
+        select_streams(found, "c")

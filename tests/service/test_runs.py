@@ -21,7 +21,7 @@ from loader.config.profiles import read_target
 from loader.config.settings import MISSING_CREDENTIALS
 from loader.errors import ConfigurationError, LockedError
 from loader.runs.dbt import DEADLINE, build_models, last_error
-from loader.runs.lock import turn
+from loader.runs.lock import run_lock
 from loader.sandbox.server import SandboxServer, serve_sandbox
 from loader.service.schedule import make_schedule
 from loader.stopping import StopSignal
@@ -106,7 +106,7 @@ def test_what_is_missing_is_said_before_dbt_is_run(tmp_path: Path) -> None:
         check=False,
     )  # fmt: skip
     assert elsewhere.returncode == 3
-    assert "is no dbt project: run this in the folder of dbt_project.yml" in elsewhere.stderr
+    assert "is not a dbt project: run this in the folder of dbt_project.yml" in elsewhere.stderr
 
 
 def test_a_run_beside_a_push_or_another_run_is_left_out(warehouse: BuiltWarehouse) -> None:
@@ -119,7 +119,7 @@ def test_a_run_beside_a_push_or_another_run_is_left_out(warehouse: BuiltWarehous
             assert sandbox.entered.wait(180)
             with started(project, "run", "--lock-timeout", "0s") as second:
                 assert second.end() == 6
-                assert "Another `loader run` or `loader serve` is at work" in second.lines[-1]
+                assert "Another `loader run` or `loader serve` is running" in second.lines[-1]
             sandbox.go.set()
             assert first.end() == 0
         # A push knows nothing of runs: its own lock stops the run, at dbt (DuckDB) or after it.
@@ -142,13 +142,13 @@ def test_the_turn_is_one_for_each_warehouse(project: Project, monkeypatch: pytes
     monkeypatch.setenv("LOADER_DUCKDB_PATH", f"{project.duckdb_file}2")
     other = read_target(None, None)
     with (
-        turn(target, print),
-        turn(other, print),
-        pytest.raises(LockedError, match="nothing was begun"),
-        turn(target, print),
+        run_lock(target, print),
+        run_lock(other, print),
+        pytest.raises(LockedError, match="nothing was done"),
+        run_lock(target, print),
     ):
         pass
-    with turn(target, print):
+    with run_lock(target, print):
         pass
 
 
@@ -201,7 +201,7 @@ def test_a_signal_ends_dbt_and_then_the_run(number: signal.Signals, stuck: Proje
     with started(stuck, "run") as process:
         wait_until_dbt_is_at_work(stuck)
         assert process.end(number) == 128 + number
-        assert "while dbt was at work: nothing was sent" in process.lines[-1]
+        assert "while dbt was running: nothing was sent" in process.lines[-1]
         assert len(process.lines) == 1
     assert [each for each in processes_of(stuck.folder) if "dbt" in each] == []
     assert costs(anycost) == before
@@ -304,7 +304,7 @@ def test_of_two_services_one_works(warehouse: BuiltWarehouse) -> None:
         with started(warehouse.project, "serve", "--port", "0") as one:
             assert sandbox.entered.wait(180)
             with started(warehouse.project, "serve", "--port", "0") as other:
-                assert "Another `loader run` or `loader serve` is at work" in other.line_with("Run ")
+                assert "Another `loader run` or `loader serve` is running" in other.line_with("Run ")
                 metrics = requests.get(f"{other.url}/metrics", timeout=60).text
                 assert 'litellm_cbf_runs_total{outcome="locked"} 1.0' in metrics
                 assert 'litellm_cbf_runs_total{outcome="failed"} 0.0' in metrics
@@ -395,7 +395,7 @@ def test_without_the_extra_serve_says_what_to_install_and_run_works(tmp_path: Pa
     )
     for command, words in (
         ("main(['serve'])", "(uvicorn): pip install '.[serve]'"),
-        ("main(['run'])", "is no dbt project"),
+        ("main(['run'])", "is not a dbt project"),
     ):
         found = subprocess.run(
             [sys.executable, "-c", f"{hidden} from loader.cli.main import main; {command}"],

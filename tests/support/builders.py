@@ -8,7 +8,7 @@ from datetime import datetime, timedelta, timezone
 
 from loader.cloudzero.bodies import Body
 from loader.cloudzero.client import Receipt
-from loader.delivery.retry import Patience
+from loader.delivery.retry import RetryPolicy
 from loader.hours import iso
 from loader.lines import COST_COLUMN, HOUR_COLUMN, Line
 
@@ -67,9 +67,9 @@ class FakeTime:
         self.slept.append(seconds)
         self.now += seconds
 
-    def patience(self, give_up_after: timedelta = timedelta(minutes=15)) -> Patience:
-        """A patience on this clock, without jitter."""
-        return Patience(give_up_after, clock=lambda: self.now, sleep=self.sleep, jitter=lambda: 1.0)
+    def policy(self, give_up_after: timedelta = timedelta(minutes=15)) -> RetryPolicy:
+        """A policy on this clock, without jitter."""
+        return RetryPolicy(give_up_after, clock=lambda: self.now, sleep=self.sleep, jitter=lambda: 1.0)
 
 
 def costs(lines: Iterable[Line]) -> list[str]:

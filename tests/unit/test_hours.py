@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from loader.audit.reconcile import whole_days
-from loader.delivery.push import months_of
+from loader.delivery.push import whole_months
 from loader.errors import UsageError
 from loader.hours import WINDOW_NAMES, Window, between, by_name, floor_hour, months, next_month, parse_time
 
@@ -139,7 +139,7 @@ def test_cutting_keeps_what_is_after() -> None:
 def test_the_last_hour_that_can_be_asked_for_has_a_month_and_a_day() -> None:
     window = between("2024-01-01", "9998-12-31T23:59:59Z", NOW)
     whole = Window(at(1, month=1), datetime(9999, 1, 1, tzinfo=UTC))
-    assert (whole_days(window).end, months_of(window)) == (whole.end, whole)
+    assert (whole_days(window).end, whole_months(window)) == (whole.end, whole)
 
 
 def test_a_zone_off_the_hour_is_widened_and_says_so() -> None:

@@ -12,9 +12,10 @@ import pytest
 
 from loader.config.profiles import Target
 from loader.delivery.limits import explain
-from loader.delivery.plan import Plan, Selection, plan, require_complete
+from loader.delivery.plan import Plan, plan, require_complete
 from loader.delivery.plan_lines import lines_of
 from loader.delivery.push_log import Entry, HourRecord
+from loader.delivery.selection import Pending, Selection
 from loader.errors import GuardError, UsageError
 from loader.hours import HOUR, Window
 from loader.lines import HourSummary, Line
@@ -117,16 +118,16 @@ def made(built: datetime, incomplete: tuple[datetime, ...] = ()) -> Plan:
 
 def test_stale_models_stop_the_push() -> None:
     with pytest.raises(GuardError, match=r"last built at 2024-01-15T03:00:00Z, before the hour 2024-01-15T04:00:00Z"):
-        require_complete(made(FIRST + 3 * HOUR), DAY, now=FIRST + 5.5 * HOUR, named=True)
-    require_complete(made(FIRST + 5 * HOUR), DAY, now=FIRST + 5.5 * HOUR, named=True)
-    require_complete(made(FIRST + 100 * HOUR), DAY, now=FIRST + 500 * HOUR, named=True)
+        require_complete(made(FIRST + 3 * HOUR), DAY, now=FIRST + 5.5 * HOUR, by_name=True)
+    require_complete(made(FIRST + 5 * HOUR), DAY, now=FIRST + 5.5 * HOUR, by_name=True)
+    require_complete(made(FIRST + 100 * HOUR), DAY, now=FIRST + 500 * HOUR, by_name=True)
 
 
 def test_a_running_hour_alone_stops_a_push_of_times_but_not_of_words() -> None:
     running, window = made(FIRST + 5.5 * HOUR, (FIRST + 5 * HOUR,)), Window(FIRST + 5 * HOUR, FIRST + 6 * HOUR)
     with pytest.raises(GuardError, match="--include-incomplete"):
-        require_complete(running, window, now=FIRST + 5.6 * HOUR, named=False)
-    require_complete(running, window, now=FIRST + 5.6 * HOUR, named=True)
+        require_complete(running, window, now=FIRST + 5.6 * HOUR, by_name=False)
+    require_complete(running, window, now=FIRST + 5.6 * HOUR, by_name=True)
 
 
 def test_lines_are_read_in_slices_of_whole_hours(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -139,10 +140,14 @@ def test_lines_are_read_in_slices_of_whole_hours(monkeypatch: pytest.MonkeyPatch
 
 def test_hours_between_that_are_not_sent_are_not_read() -> None:
     warehouse = FakeWarehouse([1, 2, 3, 4], built=FIRST + 5 * HOUR)
-    made = plan(warehouse, Selection(None), records({1: held("f2", 2), 2: held("f3", 3)}))
+    made = plan(warehouse, Selection(Pending()), records({1: held("f2", 2), 2: held("f3", 3)}))
     assert [each.hour.hour for each in lines_of(warehouse, made)] == [0] + [3] * 4
     assert [(w.start.hour, w.end.hour) for w in warehouse.windows[-2:]] == [(0, 1), (3, 4)]
     assert list(lines_of(warehouse, Plan((), (), FIRST))) == []
+
+
+def _pending(since: datetime | None = None, **options: Any) -> Selection:
+    return Selection(Pending(since), **options)
 
 
 def held(fingerprint: str | None, cost: int, lines: int = 1, size: int = 100) -> HourRecord:
@@ -160,7 +165,7 @@ def records(by_hour: dict[int, HourRecord]) -> dict[datetime, HourRecord]:
 
 def pending(counts: list[int], by_hour: dict[int, HourRecord], **options: Any) -> tuple[list[int], list[int]]:
     """Hours that are pending, and those that are held back."""
-    made = plan(FakeWarehouse(counts, built=FIRST + len(counts) * HOUR), Selection(None, **options), records(by_hour))
+    made = plan(FakeWarehouse(counts, built=FIRST + len(counts) * HOUR), _pending(**options), records(by_hour))
     return [hour.start.hour for hour in made.hours], [each.hour.hour for each in made.held_back]
 
 
@@ -179,7 +184,7 @@ def test_pending_is_what_cloudzero_does_not_certainly_hold_as_it_is() -> None:
 
 
 def test_pending_stops_before_the_hour_that_runs() -> None:
-    made = plan(FakeWarehouse([1, 2], built=FIRST + 1.5 * HOUR), Selection(None))
+    made = plan(FakeWarehouse([1, 2], built=FIRST + 1.5 * HOUR), Selection(Pending()))
     assert ([hour.start.hour for hour in made.hours], made.incomplete) == ([0], ())
 
 
@@ -213,7 +218,7 @@ def test_an_emptied_hour_is_replaced_once_by_a_line_of_no_cost() -> None:
     assert pending([4, 0], {0: held("f4", 4), 1: HourRecord("refused", None)}) == ([], [])
     assert pending([4, 0], {0: held("f4", 4), 1: HourRecord("unknown", None)}) == ([1], [])
     warehouse = FakeWarehouse([1, 0, 1], built=FIRST + 3 * HOUR)
-    lines = list(lines_of(warehouse, plan(warehouse, Selection(None), records(free))))
+    lines = list(lines_of(warehouse, plan(warehouse, Selection(Pending()), records(free))))
     assert [each.hour.hour for each in lines] == [0, 1, 2]
     assert b'"lineitem/type":"Adjustment"' in lines[1].data
     assert lines[1].cost == 0
@@ -227,7 +232,7 @@ def test_lines_that_are_not_those_of_cbf_hours_stop_the_push() -> None:
 
     warehouse = Changing([2, 1], built=FIRST + 2 * HOUR)
     with pytest.raises(GuardError, match=r"cbf_lines and cbf_hours disagree on the hour 2024-01-15T01:00:00Z"):
-        list(lines_of(warehouse, plan(warehouse, Selection(None))))
+        list(lines_of(warehouse, plan(warehouse, Selection(Pending()))))
 
 
 def test_a_month_without_room_holds_back_the_newest_hours(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -242,7 +247,7 @@ def test_a_month_without_room_holds_back_the_newest_hours(monkeypatch: pytest.Mo
     monkeypatch.setattr("loader.delivery.limits.MONTH_BYTES", 1000)
     # Bytes are measured on what was sent before: 100 a line.
     assert pending([4, 3, 3, 1], {0: held("f4", 4, lines=4, size=400)}) == ([1, 2], [3])
-    made = plan(FakeWarehouse([9] * 9, built=FIRST + 9 * HOUR), Selection(None), {})
+    made = plan(FakeWarehouse([9] * 9, built=FIRST + 9 * HOUR), Selection(Pending()), {})
     assert len(made.held_back) > 0
     for word in ("bytes a line", "line_dimensions", "token_tags", "several streams", "--allow-full-month"):
         assert word in explain(made.held_back)
@@ -252,7 +257,7 @@ def test_replace_drop_does_not_take_money_away_unless_told_to() -> None:
     month = Window(FIRST.replace(day=1), FIRST.replace(month=2, day=1))
     warehouse = FakeWarehouse([2, 2], built=FIRST + timedelta(days=30))
     for log in ({5: held("f1", 1)}, {0: held("f1", 3)}):
-        with pytest.raises(GuardError, match="would take money away from 2024-01"):
+        with pytest.raises(GuardError, match="would remove cost from 2024-01"):
             plan(warehouse, Selection(month, "replace_drop"), records(log))
         made = plan(warehouse, Selection(month, "replace_drop", allow_shrink=True), records(log))
         assert [hour.start.hour for hour in made.hours] == [0, 1]
@@ -280,4 +285,4 @@ def test_hours_that_are_repaired_are_read_without_those_between_them() -> None:
 @pytest.mark.parametrize("options", [{"operation": "sum"}, {"operation": "replace_drop"}, {"include_incomplete": True}])
 def test_what_makes_no_sense_with_pending(options: dict[str, Any]) -> None:
     with pytest.raises(UsageError, match="pending"):
-        Selection(None, **options)
+        _pending(**options)

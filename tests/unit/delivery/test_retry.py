@@ -9,7 +9,7 @@ import pytest
 
 from loader.cloudzero.bodies import Body, BodyGroup, body_groups
 from loader.cloudzero.client import Receipt
-from loader.delivery.retry import MAX_MISCOUNTS, MAX_WAIT, Journal, Patience, Sent, deliver
+from loader.delivery.retry import MAX_MISCOUNTS, MAX_WAIT, Journal, RetryPolicy, Sent, deliver
 from loader.errors import GuardError, LoaderError, RejectedError, RetryableError, StoppedError, UnknownOutcomeError
 from loader.stopping import StopSignal
 from tests.support.builders import FakeClient, FakeTime, line
@@ -37,7 +37,7 @@ def send(
 ) -> tuple[Sent, list[str]]:
     """Deliver; what was sent and said."""
     said: list[str] = []
-    return deliver(what, client, (time or FakeTime()).patience(timedelta(seconds=give_up)), said.append), said
+    return deliver(what, client, (time or FakeTime()).policy(timedelta(seconds=give_up)), said.append), said
 
 
 @pytest.mark.parametrize("error", [NO_ANSWER, BUSY, BROKEN, RejectedError("CloudZero answered 400: row 0.")])
@@ -56,7 +56,7 @@ def test_giving_up_names_the_hour_and_what_went_before(error: LoaderError) -> No
 
 def test_a_refusal_is_final() -> None:
     client = FakeClient([RejectedError("no")])
-    with pytest.raises(RejectedError, match="Nothing of that was stored"):
+    with pytest.raises(RejectedError, match="Nothing of it was stored"):
         send(client, one())
     assert len(client.sent) == 1
 
@@ -66,18 +66,18 @@ def test_a_refusal_after_a_doubt_does_not_claim_that_nothing_was_stored(doubt: U
     client = FakeClient([doubt, RejectedError("CloudZero answered 403.")])
     with pytest.raises(UnknownOutcomeError, match=r"403\. An earlier try of it may have been stored") as caught:
         send(client, one())
-    assert "Nothing of that was stored" not in str(caught.value)
+    assert "Nothing of it was stored" not in str(caught.value)
     assert len(client.sent) == 2
 
 
 def test_a_refusal_after_429_is_still_a_refusal() -> None:
-    with pytest.raises(RejectedError, match="Nothing of that was stored"):
+    with pytest.raises(RejectedError, match="Nothing of it was stored"):
         send(FakeClient([BUSY, RejectedError("no")]), one())
 
 
 def test_a_refusal_within_a_split_hour_says_that_it_may_be_stored_in_part() -> None:
     client = FakeClient([None, RejectedError("no")])
-    with pytest.raises(RejectedError, match="may be stored in part; the same command, run again, replaces it"):
+    with pytest.raises(RejectedError, match="may be stored in part; running the same command again replaces it"):
         send(client, split())
     assert client.operations == ["replace_hourly", "sum"]
 
@@ -108,7 +108,7 @@ def told(
     """What the journal is told of a delivery."""
     journal = Told(stop_at)
     try:
-        deliver(what or one(), FakeClient(answers), FakeTime().patience(), lambda _: None, journal)
+        deliver(what or one(), FakeClient(answers), FakeTime().policy(), lambda _: None, journal)
     except LoaderError as error:
         journal.events.append((type(error).__name__, 0))
     return [event for event, _ in journal.events]
@@ -132,7 +132,7 @@ def test_what_the_journal_forbids_is_not_sent() -> None:
     with pytest.raises(GuardError, match=r"The month is full\. Sent before it: 1 hours, 1 lines\."):
         deliver(
             [*one(), *list(body_groups([line(5)], "replace_hourly"))],
-            client, FakeTime().patience(), lambda _: None, Told(stop_at=2),
+            client, FakeTime().policy(), lambda _: None, Told(stop_at=2),
         )  # fmt: skip
     assert len(client.sent) == 1
 
@@ -151,7 +151,7 @@ def test_a_stop_ends_after_the_body_in_flight_and_says_what_is_left() -> None:
     with pytest.raises(StoppedError, match=r"SIGTERM\. Sent: 1 hours, 1 lines\. Left: 2 hours from 2024-01-31T23"):
         deliver(
             [each for some in what for each in some],
-            client, FakeTime().patience(), lambda _: None, stop=stop, planned=hours,
+            client, replace(FakeTime().policy(), stop=stop), lambda _: None, planned=hours,
         )  # fmt: skip
     assert len(client.sent) == 1
 
@@ -160,9 +160,9 @@ def test_a_stop_ends_after_the_body_in_flight_and_says_what_is_left() -> None:
 def test_a_stop_between_two_tries_says_what_is_known(error: LoaderError, state: str) -> None:
     stop = StopSignal()
     client = FakeClient([error, error])
-    patience = replace(FakeTime().patience(), sleep=lambda _: stop.set())
+    policy = replace(FakeTime().policy(), sleep=lambda _: stop.set(), stop=stop)
     with pytest.raises(StoppedError, match=state):
-        deliver(one(), client, patience, lambda _: None, stop=stop)
+        deliver(one(), client, policy, lambda _: None)
     assert len(client.sent) == 1
 
 
@@ -174,8 +174,8 @@ def test_a_second_signal_leaves_the_body_in_flight_as_unknown() -> None:
             super().post(drop, key)
             raise KeyboardInterrupt
 
-    with pytest.raises(StoppedError, match="under way and may be stored"):
-        deliver(one(), Interrupted(), FakeTime().patience(), lambda _: None, journal, stop)
+    with pytest.raises(StoppedError, match="was being sent; it may be stored"):
+        deliver(one(), Interrupted(), replace(FakeTime().policy(), stop=stop), lambda _: None, journal)
     assert [event for event, _ in journal.events] == ["begins", "unknown"]
 
 
@@ -189,7 +189,7 @@ def test_after_a_cut_connection_nothing_is_sent_until_the_request_can_no_longer_
 def test_a_request_that_never_left_is_no_doubt() -> None:
     unreachable = UnknownOutcomeError("Nobody listens.", did_nothing=True)
     assert told([unreachable]) == ["begins", "without_effect", "begins", "accepted drop"]
-    with pytest.raises(RejectedError, match="Nothing of that was stored"):
+    with pytest.raises(RejectedError, match="Nothing of it was stored"):
         send(FakeClient([unreachable, REFUSED]), one())
 
 
@@ -277,7 +277,7 @@ def test_asking_again_ends_with_a_signal() -> None:
         raise NO_ANSWER
 
     with pytest.raises(StoppedError, match="Stopped by SIGTERM: nothing was changed"):
-        Patience(timedelta(seconds=2)).until(stop).insist(ask, lambda _: None)
+        RetryPolicy(timedelta(seconds=2)).interrupted_by(stop).retry(ask, lambda _: None)
     assert len(asked) == 1
 
 
@@ -337,9 +337,9 @@ def test_a_plain_sum_with_a_wrong_row_count_is_not_sent_again() -> None:
     [(0, None, 1.0, 1), (0, None, 0.0, 0.5), (3, None, 1.0, 8), (3, 20.0, 1.0, 20), (3, 1.0, 1.0, 8)],
 )
 def test_waits(tries: int, asked_for: float | None, jitter: float, seconds: float) -> None:
-    assert Patience(jitter=lambda: jitter).wait(tries, RetryableError("", retry_after=asked_for)) == seconds
+    assert RetryPolicy(jitter=lambda: jitter).wait(tries, RetryableError("", retry_after=asked_for)) == seconds
 
 
 @pytest.mark.parametrize("tries", [6, 50, 1000])
 def test_waits_stop_growing(tries: int) -> None:
-    assert Patience(jitter=lambda: 1.0).wait(tries, NO_ANSWER) == MAX_WAIT
+    assert RetryPolicy(jitter=lambda: 1.0).wait(tries, NO_ANSWER) == MAX_WAIT

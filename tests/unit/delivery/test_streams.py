@@ -36,18 +36,18 @@ def run(errors: Mapping[str, LoaderError]) -> None:
             LockedError,
             "3 of 3 streams failed: default, a, b. default: Another push is under way.",
         ),
-        ({"a": LOCKED}, LockedError, "1 of 3 streams failed: a. The others are done. a: Another push is under way."),
+        ({"a": LOCKED}, LockedError, "1 of 3 streams failed: a. The others succeeded. a: Another push is under way."),
         (
             {"a": LOCKED, "b": HELD},
             GuardError,
-            "2 of 3 streams failed: a, b. The others are done. a: Another push is under way.",
+            "2 of 3 streams failed: a, b. The others succeeded. a: Another push is under way.",
         ),
         (
             {"a": HELD, "b": UNSURE},
             UnknownOutcomeError,
-            "2 of 3 streams failed: a, b. The others are done. b: No answer.",
+            "2 of 3 streams failed: a, b. The others succeeded. b: No answer.",
         ),
-        ({"b": ConfigurationError("x")}, ConfigurationError, "1 of 3 streams failed: b. The others are done. b: x"),
+        ({"b": ConfigurationError("x")}, ConfigurationError, "1 of 3 streams failed: b. The others succeeded. b: x"),
     ],
 )
 def test_several_failures_are_one_error(errors: dict[str, LoaderError], kind: type[LoaderError], words: str) -> None:

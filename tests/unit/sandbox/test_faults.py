@@ -393,7 +393,7 @@ def test_a_delivery_through_trouble_leaves_what_one_without_leaves(seed: int) ->
             hour = lines[part : part + 4]
             (delivery,) = body_groups(hour, "replace_hourly")
             clean.handle("POST", DROPS, {"Authorization": KEY}, delivery.bodies[0].content)
-            deliver([delivery], here.client, ended.patience(timedelta(days=1)), lambda _: None)
+            deliver([delivery], here.client, ended.policy(timedelta(days=1)), lambda _: None)
         assert hours_of(here.sandbox) == hours_of(clean)
         assert here.sandbox.concurrent_requests_seen == 0
         assert sum(here.faults.counts.values()) > 0

@@ -1,4 +1,4 @@
-"""What a connection holds of hours that go to another one: CloudZero adds both."""
+"""Hours that another connection still holds although they are now sent to this one: CloudZero adds both."""
 
 from __future__ import annotations
 
@@ -9,12 +9,13 @@ from decimal import Decimal
 
 from loader.config.settings import CONNECTION_ID
 from loader.hours import HOUR, Window
+from loader.money import decimal_text
 from loader.warehouse.base import Warehouse, utc
 
 
 @dataclass(frozen=True)
 class HeldElsewhere:
-    """What a connection holds of hours that are sent to another one: how many hours, and their USD."""
+    """What another connection holds of the hours that are being sent: how many hours, and their USD."""
 
     connection_id: str
     hours: int
@@ -22,16 +23,17 @@ class HeldElsewhere:
 
     def __str__(self) -> str:
         return (
-            f"the connection {self.connection_id} holds {self.hours:,} of these hours as well, ${self.cost:f}, and"
-            f" CloudZero adds both. No {CONNECTION_ID} names it any more: name it for one more push"
-            f" ({CONNECTION_ID}_OLD), which empties these hours there, or delete it at CloudZero."
+            f"the connection {self.connection_id} also holds {self.hours:,} of these hours"
+            f" (${decimal_text(self.cost)}), and CloudZero adds both. No {CONNECTION_ID} variable names it any more:"
+            f" set one for one more push ({CONNECTION_ID}_OLD), which empties these hours there, or delete the"
+            " connection at CloudZero."
         )
 
 
 def held_elsewhere(
     warehouse: Warehouse, api_url: str, named: Collection[str], hours: Collection[datetime]
 ) -> Iterator[HeldElsewhere]:
-    """What other connections of this host than those `named` hold of these hours (UTC), by the push log."""
+    """What connections of this host hold of these hours (UTC) according to the push log, other than those `named`."""
     if not hours:
         return
     between, bounds = warehouse.between("usage_hour", Window(min(hours), max(hours) + HOUR))
