@@ -17,7 +17,7 @@ from pathlib import Path
 
 import duckdb
 
-from bench import reading
+from bench import read_rate as reading
 from bench.measure import BIN, Run, measured, run, sum_all, told
 from loader.sandbox.sample import SamplePlan, write_sample
 from tests.support.litellm.database import Database, Server

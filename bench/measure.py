@@ -29,7 +29,7 @@ def run(command: Sequence[str], environment: Mapping[str, str]) -> Run:
     """Run a command; one that fails ends the benchmark."""
     with tempfile.NamedTemporaryFile("r", suffix=".json") as figures:
         process = subprocess.run(
-            [sys.executable, "-m", "bench.peak", figures.name, *command],
+            [sys.executable, "-m", "bench.peak_memory", figures.name, *command],
             cwd=ROOT,
             env=dict(environment),
             stdout=subprocess.PIPE,

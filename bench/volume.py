@@ -46,7 +46,7 @@ def lines_by_grain(name: str, history: History) -> None:
     for number, grain in enumerate(GRAINS):
         environment = history.beside(f"grain_{number}")
         sum_all(f"{name}: dbt, first run, {json.dumps(grain)}", environment, **grain)
-        found = json.loads(run([sys.executable, "-m", "bench.reading", "push"], environment).last_line)
+        found = json.loads(run([sys.executable, "-m", "bench.read_rate", "push"], environment).last_line)
         lines, size = found["lines"] * DAYS_OF_A_MONTH, found["bytes"] * DAYS_OF_A_MONTH
         streams = max(math.ceil(size / MONTH_BYTES), math.ceil(lines / MONTH_ROWS))
         told(

@@ -13,16 +13,16 @@ from loader import __version__
 from loader.config.settings import read_streams
 from loader.runs.run import Job
 from loader.service import cloudzero_endpoints, login, page
-from loader.service.access import Access
 from loader.service.auth import Doorkeeper
 from loader.service.docs_page import docs_page
+from loader.service.error_responses import documented, handle_refusals
 from loader.service.exports import DRY_RUNS_AT_A_TIME, Exports
-from loader.service.guard import Guard
 from loader.service.metrics import CONTENT_TYPE, Metrics
-from loader.service.refusals import documented, handle_refusals
+from loader.service.request_limits import Guard
 from loader.service.schedule import Ticker
 from loader.service.settings import ServiceSettings
-from loader.service.watch import Watch
+from loader.service.snapshot import Watch
+from loader.service.warehouse_access import Access
 from loader.stopping import StopSignal
 
 

@@ -8,8 +8,8 @@ from typing import Any
 import orjson
 from fastapi import APIRouter, Depends, Response
 
+from loader.service.error_responses import documented
 from loader.service.exports import DryRunAnswer, DryRunRequest, ExportAnswer, ExportRequest, Exports
-from loader.service.refusals import documented
 
 
 def make_router(exports: Exports, require_key: Callable[..., Any]) -> APIRouter:

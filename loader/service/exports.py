@@ -20,10 +20,10 @@ from loader.errors import GuardError, LockedError, UsageError
 from loader.hours import HOUR, Window, floor_hour, iso
 from loader.lines import Hour
 from loader.runs.run import Ears, Job, held_back, send
-from loader.service.access import Access
+from loader.service.error_responses import FieldError
 from loader.service.metrics import Metrics
-from loader.service.refusals import FieldError
-from loader.service.watch import Watch
+from loader.service.snapshot import Watch
+from loader.service.warehouse_access import Access
 from loader.stopping import StopSignal
 
 MAX_DRY_RUN_LINES = 10_000

@@ -18,7 +18,7 @@ from loader.config.settings import Stream
 from loader.delivery.limits import MONTH_BYTES, MONTH_ROWS
 from loader.delivery.retry import Sent
 from loader.hours import HOUR
-from loader.service.watch import Watch
+from loader.service.snapshot import Watch
 
 OK, FAILED, LOCKED = OUTCOMES = ("ok", "failed", "locked")
 CONTENT_TYPE = CONTENT_TYPE_LATEST

@@ -19,9 +19,9 @@ from loader.delivery.push_log import HourRecord, PushLog, streams
 from loader.hours import HOUR, Window, floor_hour, iso, month_start
 from loader.lines import Hour
 from loader.money import decimal_text
-from loader.service import reads
-from loader.service.answers import Month, Overview, StreamOverview, Totals, Usage
-from loader.service.states import cells
+from loader.service import overview_queries as reads
+from loader.service.hour_states import cells
+from loader.service.overview_schema import Month, Overview, StreamOverview, Totals, Usage
 from loader.warehouse.base import Warehouse
 
 CHART_DAYS, CALENDAR_DAYS = 7, 31

@@ -16,9 +16,9 @@ from fastapi import APIRouter, Depends, HTTPException, Request, Response
 
 from loader.config.settings import Stream
 from loader.errors import LoaderError, LockedError
-from loader.service.answers import Answer, Overview, Problem
+from loader.service.error_responses import documented
 from loader.service.overview import look
-from loader.service.refusals import documented
+from loader.service.overview_schema import Answer, Overview, Problem
 from loader.warehouse.base import Warehouse
 
 FRESH_SECONDS = 60.0

@@ -17,9 +17,9 @@ from loader.delivery import limits
 from loader.errors import GuardError, LoaderError, LockedError, StoppedError
 from loader.money import decimal_text
 from loader.runs.run import Ears, Job, held_back, tick
-from loader.service.access import Access
 from loader.service.metrics import FAILED, LOCKED, OK, Metrics
-from loader.service.watch import Watch
+from loader.service.snapshot import Watch
+from loader.service.warehouse_access import Access
 from loader.stopping import StopSignal
 
 WAIT_FOR_EXPORT = 900.0  # seconds; an export that was asked for by HTTP gives up long before

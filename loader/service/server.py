@@ -17,7 +17,7 @@ from loader.hours import iso
 from loader.runs.dbt import kill_running
 from loader.runs.run import Job
 from loader.service.app import make_service
-from loader.service.guard import MAX_REQUESTS
+from loader.service.request_limits import MAX_REQUESTS
 from loader.service.schedule import make_schedule
 from loader.service.settings import ServiceSettings, minutes
 from loader.stopping import StopSignal

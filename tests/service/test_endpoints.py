@@ -15,7 +15,7 @@ from loader.errors import UsageError
 from loader.hours import HOUR, iso
 from loader.sandbox.server import SandboxServer, serve_sandbox
 from loader.service import exports
-from tests.service.running import BEARER, MASTER_KEY, Here, serving, shows_no_secret, start
+from tests.service.service_process import BEARER, MASTER_KEY, Here, serving, shows_no_secret, start
 from tests.support.anycost import Held, credentials, held, read_back
 from tests.support.warehouse import START, BuiltWarehouse, Usage
 

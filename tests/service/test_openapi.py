@@ -13,8 +13,8 @@ from schemathesis.specs.openapi.checks import positive_data_acceptance
 
 from loader.sandbox.anycost import AnyCostSandbox
 from loader.sandbox.server import serve_sandbox
-from loader.service.guard import PROBES
-from tests.service.running import BEARER, Here, serving, shows_no_secret
+from loader.service.request_limits import PROBES
+from tests.service.service_process import BEARER, Here, serving, shows_no_secret
 from tests.support.anycost import KEY, credentials
 from tests.support.warehouse import Usage
 

@@ -25,7 +25,7 @@ from loader.runs.lock import turn
 from loader.sandbox.server import SandboxServer, serve_sandbox
 from loader.service.schedule import make_schedule
 from loader.stopping import StopSignal
-from tests.service.running import BEARER, MASTER_KEY, serving, shows_no_secret, started
+from tests.service.service_process import BEARER, MASTER_KEY, serving, shows_no_secret, started
 from tests.support.anycost import KEY, Held, credentials, held, read_back
 from tests.support.litellm.requests import spend_log
 from tests.support.project import BIN, ROOT, Project, put

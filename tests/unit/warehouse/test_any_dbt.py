@@ -23,7 +23,7 @@ from loader.errors import ConfigurationError
 from loader.hours import HOUR, Window
 from loader.sandbox.anycost import AnyCostSandbox
 from loader.sandbox.server import SandboxServer, serve_sandbox
-from loader.service import reads
+from loader.service import overview_queries as reads
 from loader.warehouse import any_dbt
 from loader.warehouse import base as engines
 from loader.warehouse.base import Warehouse, open_for_push, open_warehouse

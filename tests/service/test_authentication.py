@@ -17,9 +17,9 @@ import requests
 from loader.config.settings import Secret
 from loader.errors import ConfigurationError
 from loader.service.auth import COOKIE, COOKIE_SECONDS, Doorkeeper
-from loader.service.guard import MAX_REQUESTS, PROBES
+from loader.service.request_limits import MAX_REQUESTS, PROBES
 from loader.service.settings import read_service_settings
-from tests.service.running import BEARER, MASTER_KEY, Here, serving
+from tests.service.service_process import BEARER, MASTER_KEY, Here, serving
 from tests.support.project import Project
 
 HTML = {"Accept": "text/html,application/xhtml+xml"}

@@ -9,7 +9,7 @@ from starlette.datastructures import Headers
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from loader.service.refusals import refusal
+from loader.service.error_responses import refusal
 from loader.service.settings import is_loopback
 
 MAX_BYTES = 64 * 1024

@@ -1,4 +1,4 @@
-"""Run a command and write its seconds and its peak memory to a file: `python -m bench.peak FILE COMMAND…`.
+"""Run a command and write its seconds and its peak memory to a file: `python -m bench.peak_memory FILE COMMAND…`.
 
 A process of its own, because Linux counts the peak of whoever starts a process as the peak of the process: a
 benchmark that has made 10,000,000 rows itself would find its own memory in every figure.

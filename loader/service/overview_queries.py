@@ -13,7 +13,7 @@ from loader.delivery.push_log import ACCEPTED, BEGUN
 from loader.hours import HOUR, Window, iso
 from loader.lines import AMOUNT_COLUMN, COST_COLUMN, HOUR_COLUMN, Line
 from loader.money import decimal_text
-from loader.service.answers import NewLine, PushSummary, Series
+from loader.service.overview_schema import NewLine, PushSummary, Series
 from loader.warehouse.base import Warehouse, utc
 
 LARGEST = 8  # of the chart's colours; the rest is one more

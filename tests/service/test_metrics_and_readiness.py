@@ -11,8 +11,8 @@ import pytest
 from loader.delivery.limits import MONTH_BYTES, MONTH_ROWS
 from loader.hours import HOUR, iso
 from loader.sandbox.server import SandboxServer
-from tests.deploy.test_cluster import METRICS
-from tests.service.running import Here, serving
+from tests.deploy.test_kubernetes_and_alerts import METRICS
+from tests.service.service_process import Here, serving
 from tests.support.anycost import CONNECTION, credentials
 from tests.support.warehouse import START, BuiltWarehouse, Usage
 

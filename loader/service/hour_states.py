@@ -11,7 +11,7 @@ from loader.delivery.push_log import BEGUN, REFUSED, UNKNOWN, WITHOUT_EFFECT, Ho
 from loader.hours import HOUR, Window, floor_hour, iso
 from loader.lines import Hour
 from loader.money import decimal_text
-from loader.service.answers import Cell, State
+from loader.service.overview_schema import Cell, State
 
 FAILED = {
     REFUSED: "CloudZero refused it",

@@ -1,6 +1,6 @@
 """How fast a push reads and encodes its lines, against the fastest plain path of the same engine; and its memory.
 
-Run as `python -m bench.reading push|plain`, it reads all lines of the target and prints count, bytes and seconds.
+Run as `python -m bench.read_rate push|plain`, it reads all lines of the target and prints count, bytes and seconds.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ def compare(engine: str, environment: Mapping[str, str]) -> float:
     size = 0
     for number in range(ROUNDS):
         for way in ("push", "plain") if number % 2 else ("plain", "push"):
-            found = json.loads(run([sys.executable, "-m", "bench.reading", way], environment).last_line)
+            found = json.loads(run([sys.executable, "-m", "bench.read_rate", way], environment).last_line)
             rates[way].append(found["lines"] / found["seconds"])
             if way == "push":
                 size = found["bytes"] / found["lines"]
