@@ -1,6 +1,6 @@
-"""What `GET /api/overview` answers: the shape of it, for the page, for programs, and for the OpenAPI page.
+"""The response of `GET /api/overview`, for the page, for programs and for the OpenAPI description.
 
-Money is text with every digit, USD. Times are UTC, `2024-01-15T14:00:00Z`.
+Money is in USD, as text with all digits. Times are UTC, such as `2024-01-15T14:00:00Z`.
 """
 
 from __future__ import annotations
@@ -12,26 +12,26 @@ from pydantic import BaseModel, Field
 State = Literal["sent", "pending", "changed", "failed", "held_back", "incomplete", "none", "before_since", "future"]
 
 
-class Totals(BaseModel):
-    """The three sums of one period, over its complete hours."""
+class PeriodTotals(BaseModel):
+    """Cost at source, in the lines and sent, over the complete hours of one period."""
 
     name: str
     start: str
     end: str
-    source: str = Field(description="USD of LiteLLM's spend logs as they were summed, kept also when the logs are gone")
-    left_out: str = Field(description="USD of it of providers that are left out of the lines on purpose")
-    lines: str = Field(description="USD over the lines")
+    source: str = Field(description="USD of LiteLLM's spend logs as summed, including logs that were deleted since")
+    left_out: str = Field(description="USD of providers that are excluded from the lines by configuration")
+    lines: str = Field(description="USD of the lines")
     sent: str | None = Field(description="USD that CloudZero accepted; null when no stream is known")
     lines_difference: str = Field(description="lines - (source - left_out), USD")
     sent_difference: str | None = Field(description="sent - lines, USD")
-    agree: bool = Field(description="source - left_out = lines = sent, to the last digit")
-    findings: list[str] = Field(description="what differs and by how much, in words")
+    agree: bool = Field(description="Whether source - left_out = lines = sent, to the last digit")
+    findings: list[str] = Field(description="What differs and by how much, as sentences")
 
 
-class Series(BaseModel):
-    """One colour of the chart: its cost (USD) and tokens in each of `hours`."""
+class ChartSeries(BaseModel):
+    """One series of the chart: its cost (USD) and tokens for each of `hours`."""
 
-    key: str | None = Field(description="null for all that are not among the largest")
+    key: str | None = Field(description="null for the series of all that are not among the largest")
     label: str
     cost: str
     tokens: int
@@ -39,18 +39,18 @@ class Series(BaseModel):
     token_counts: list[int]
 
 
-class Usage(BaseModel):
-    """Cost and tokens by hour, once by model and once by team."""
+class HourlyUsage(BaseModel):
+    """Cost and tokens by hour, broken down by model and by team."""
 
     hours: list[str]
     cost: str
     tokens: int
-    by_model: list[Series]
-    by_team: list[Series]
+    by_model: list[ChartSeries]
+    by_team: list[ChartSeries]
 
 
-class Cell(BaseModel):
-    """One hour of the calendar. `detail` is a sentence, empty when the state says it all."""
+class CalendarCell(BaseModel):
+    """One hour of the calendar. `detail` explains the state; it is empty when there is nothing to add."""
 
     hour: str
     state: State
@@ -59,20 +59,20 @@ class Cell(BaseModel):
     detail: str
 
 
-class Month(BaseModel):
-    """What a month of the stream takes up of CloudZero's limits."""
+class MonthUsage(BaseModel):
+    """How much of CloudZero's limits a month of the stream uses."""
 
     month: str
     rows: int
     rows_limit: int
     bytes: int
     bytes_limit: int
-    share: float = Field(description="of the nearer limit, 1.0 being full")
+    share: float = Field(description="Share of the limit that is closer; 1.0 is full")
     warns: bool
 
 
 class PushSummary(BaseModel):
-    """One run of a push, by what it left in the push log."""
+    """One push, as recorded in the push log."""
 
     began_at: str
     ended_at: str
@@ -87,17 +87,17 @@ class PushSummary(BaseModel):
 
 
 class StreamOverview(BaseModel):
-    """One AnyCost stream, or what would be sent when none is known: then nothing is."""
+    """One AnyCost stream. Without a configured or recorded stream: what would be sent, with null IDs."""
 
     connection_id: str | None
     api_url: str | None
-    totals: list[Totals]
-    calendar: list[Cell]
-    months: list[Month]
+    totals: list[PeriodTotals]
+    calendar: list[CalendarCell]
+    months: list[MonthUsage]
     pushes: list[PushSummary]
 
 
-class NewLine(BaseModel):
+class LineSummary(BaseModel):
     """One of the newest lines."""
 
     hour: str
@@ -111,27 +111,27 @@ class NewLine(BaseModel):
 
 
 class Overview(BaseModel):
-    """Everything that the page shows, as of one moment of the warehouse."""
+    """Everything that the page shows, as of one moment."""
 
     read_at: str
     built_at: str
-    since: str | None = Field(description="nothing older is sent")
-    is_empty: bool = Field(description="no hour was ever summed")
+    since: str | None = Field(description="Hours before this one are not sent")
+    is_empty: bool = Field(description="Whether no usage has been summed yet")
     newest_hour: str | None
-    usage: Usage
+    usage: HourlyUsage
     streams: list[StreamOverview]
-    newest_lines: list[NewLine]
+    newest_lines: list[LineSummary]
 
 
-class Problem(BaseModel):
-    """Why the warehouse cannot be read now, in a sentence for people."""
+class ReadProblem(BaseModel):
+    """Why the warehouse cannot be read at the moment."""
 
     kind: Literal["locked", "unreadable"]
     message: str
 
 
-class Answer(BaseModel):
-    """The newest overview that could be read, and why it is not newer; null when there never was one."""
+class OverviewResponse(BaseModel):
+    """The latest overview (null if there is none yet), and why it could not be updated, if so."""
 
-    problem: Problem | None
+    problem: ReadProblem | None
     overview: Overview | None

@@ -1,4 +1,4 @@
-"""What the warehouse says of the streams: for /ready and /metrics, read when somebody asks, and not too often."""
+"""What /ready and /metrics need from the warehouse, read on request and cached for a few seconds."""
 
 from __future__ import annotations
 
@@ -20,10 +20,12 @@ FRESH_SECONDS = 15.0
 
 
 @dataclass(frozen=True)
-class Seen:
-    """What was read. `pending` are hours (UTC) that CloudZero does not hold as they are now; `months` what it holds.
+class Snapshot:
+    """The state of all streams at one moment.
 
-    An hour that is pending in several streams counts once; a month is one of a connection's.
+    `built_at` is when the last dbt run began (UTC). `pending` are the hours (UTC) whose current lines CloudZero does
+    not have; an hour that is pending in several streams counts once. `months` are connection ID, month (UTC) and what
+    CloudZero holds of it.
     """
 
     built_at: datetime
@@ -31,52 +33,58 @@ class Seen:
     months: tuple[tuple[str, datetime, Room], ...] = ()
 
 
-class Watch:
-    """The newest look, taken again when it is older than a few seconds, by one thread at a time."""
+class SnapshotCache:
+    """The latest snapshot, read again when it is older than a few seconds; one thread reads at a time."""
 
     def __init__(
         self,
-        open_to_read: Callable[[], AbstractContextManager[Warehouse]],
+        open_for_reading: Callable[[], AbstractContextManager[Warehouse]],
         streams: Sequence[Stream],
         since: datetime | None = None,
         fresh_seconds: float = FRESH_SECONDS,
     ) -> None:
-        self._open_to_read, self._streams, self._since = open_to_read, streams, since
+        self._open_for_reading, self._streams, self._since = open_for_reading, streams, since
         self._fresh_seconds = fresh_seconds
-        self._looking = threading.Lock()
-        self._looked_at: float | None = None
-        self.seen: Seen | None = None
-        self.problem: str | None = "The warehouse has not been looked at yet."
+        self._reading = threading.Lock()
+        self._read_at: float | None = None
+        self.snapshot: Snapshot | None = None
+        self.problem: str | None = "The warehouse has not been read yet."
 
-    def expire(self) -> None:
-        """Have the next one who asks look again: something was done."""
-        self._looked_at = None
+    def invalidate(self) -> None:
+        """Make the next `refresh` read the warehouse: a run or an export has changed it."""
+        self._read_at = None
 
-    def look(self) -> None:
-        """Renew `seen` and `problem`, when it is time. Where it is merely in use, both stay what they were."""
-        if not self._looking.acquire(blocking=self._looked_at is None and self.seen is None):
+    def refresh(self) -> None:
+        """Update `snapshot` and `problem` if they are out of date. While the warehouse is locked, both stay as is."""
+        if not self._reading.acquire(blocking=self._read_at is None and self.snapshot is None):
             return
         try:
-            if self._looked_at is None or time.monotonic() - self._looked_at >= self._fresh_seconds:
-                self._look()
-                self._looked_at = time.monotonic()
+            if self._read_at is None or time.monotonic() - self._read_at >= self._fresh_seconds:
+                self._read()
+                self._read_at = time.monotonic()
         finally:
-            self._looking.release()
+            self._reading.release()
 
-    def _look(self) -> None:
+    def _read(self) -> None:
         try:
-            with self._open_to_read() as warehouse:
-                self.seen = look(warehouse, self._streams, self._since)
+            with self._open_for_reading() as warehouse:
+                self.snapshot = read_snapshot(warehouse, self._streams, self._since)
             self.problem = None
         except LockedError as error:
-            if self.seen is None:
+            if self.snapshot is None:
                 self.problem = " ".join(str(error).split())
         except LoaderError as error:
             self.problem = " ".join(str(error).split())
 
 
-def look(warehouse: Warehouse, streams: Sequence[Stream], since: datetime | None) -> Seen:
-    """What is pending of the streams, or held back, and how full their months are."""
+def read_snapshot(warehouse: Warehouse, streams: Sequence[Stream], since: datetime | None) -> Snapshot:
+    """Which hours of the streams are pending or held back, and how full their months are.
+
+    Args:
+        warehouse: opened for reading.
+        streams: the streams to look at.
+        since: hours before this one (UTC) are never pending.
+    """
     pending: set[datetime] = set()
     months: list[tuple[str, datetime, Room]] = []
     for stream in streams:
@@ -85,4 +93,4 @@ def look(warehouse: Warehouse, streams: Sequence[Stream], since: datetime | None
             chosen = plan(warehouse, Selection(None, since=since), records)
         pending |= {hour.start for hour in chosen.hours} | {each.hour for each in chosen.held_back}
         months += [(stream.connection_id, month, room) for month, room in sorted(rooms(records).items())]
-    return Seen(warehouse.built_at(), tuple(sorted(pending)), tuple(months))
+    return Snapshot(warehouse.built_at(), tuple(sorted(pending)), tuple(months))

@@ -1,8 +1,8 @@
-"""How the service's own threads share the warehouse.
+"""How the threads of the service share the warehouse.
 
-DuckDB's lock is between processes. Within one, a file that is open to read cannot be opened to write, and two that
-write would not notice each other. So here one thread works (a run or an export) at a time, and on DuckDB nobody reads
-meanwhile: whoever reads must be content with what was read last.
+DuckDB locks its file between processes only. Within one process, a file that is open for reading cannot be opened for
+writing, and two writers would not notice each other. The service therefore allows one run or export at a time, and on
+DuckDB no reads while it is in progress; readers fall back to the last result they have.
 """
 
 from __future__ import annotations
@@ -15,32 +15,33 @@ from loader.errors import LockedError
 from loader.runs.run import Job
 from loader.warehouse.base import Warehouse, open_warehouse
 
-BUSY = "A run or an export of this service is under way: try again when it has ended."
+BUSY = "A run or an export of this service is in progress: try again when it has finished."
 
 
-class Access:
-    """Lets one work, or on DuckDB several read."""
+class WarehouseAccess:
+    """A read-write lock: one run or export at a time, and on DuckDB no readers meanwhile."""
 
     def __init__(self, job: Job) -> None:
         self._job = job
-        self._readers_wait = job.target.type == "duckdb"
+        self._blocks_readers = job.target.type == "duckdb"
         self._changed = threading.Condition()
         self._readers = 0
-        self._is_working = False
+        self._is_taken = False
 
     @contextmanager
-    def to_read(self, wait: float = 0.0) -> Iterator[Warehouse]:
-        """The warehouse, opened to read.
+    def open_for_reading(self, wait: float = 0.0) -> Iterator[Warehouse]:
+        """Open the warehouse for reading.
 
         Args:
-            wait: seconds to wait for our own work, and as many for another process that uses a DuckDB file.
+            wait: seconds to wait for a run or export of this service, and again for another process that uses the
+                DuckDB file.
 
         Raises:
-            LockedError: it is in use, and was after that time.
+            LockedError: it is still in use after that time.
             ConfigurationError: as `open_warehouse`.
         """
         with self._changed:
-            if self._readers_wait and not self._changed.wait_for(lambda: not self._is_working, wait):
+            if self._blocks_readers and not self._changed.wait_for(lambda: not self._is_taken, wait):
                 raise LockedError(BUSY)
             self._readers += 1
         try:
@@ -52,25 +53,25 @@ class Access:
                 self._changed.notify_all()
 
     @contextmanager
-    def to_work(self, wait: float = 0.0) -> Iterator[None]:
-        """The right to run dbt or to push, until the block ends. Readers are let finish first, on DuckDB.
+    def exclusive(self, wait: float = 0.0) -> Iterator[None]:
+        """Hold the exclusive right to run dbt or to push. On DuckDB, readers that have started finish first.
 
         Args:
-            wait: seconds to wait for other work of this service.
+            wait: seconds to wait for another run or export of this service.
 
         Raises:
-            LockedError: other work is under way, and was after that time.
+            LockedError: another one is still in progress after that time.
         """
         with self._changed:
-            if not self._changed.wait_for(lambda: not self._is_working, wait):
+            if not self._changed.wait_for(lambda: not self._is_taken, wait):
                 raise LockedError(BUSY)
-            self._is_working = True
+            self._is_taken = True
         try:
             with self._changed:
-                # New ones are kept out already, and none takes long.
-                self._changed.wait_for(lambda: not (self._readers_wait and self._readers), self._job.lock_timeout)
+                # No new reader can start now, and none takes long.
+                self._changed.wait_for(lambda: not (self._blocks_readers and self._readers), self._job.lock_timeout)
             yield
         finally:
             with self._changed:
-                self._is_working = False
+                self._is_taken = False
                 self._changed.notify_all()

@@ -1,4 +1,4 @@
-"""Who may ask: the key, the cookie, this machine's names, and nobody from another site."""
+"""Authentication by key and cookie, host names, cross-site requests, request limits and settings."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ import requests
 
 from loader.config.settings import Secret
 from loader.errors import ConfigurationError
-from loader.service.auth import COOKIE, COOKIE_SECONDS, Doorkeeper
+from loader.service.auth import COOKIE, COOKIE_SECONDS, Authenticator
 from loader.service.request_limits import MAX_REQUESTS, PROBES
 from loader.service.settings import read_service_settings
-from tests.service.service_process import BEARER, MASTER_KEY, Here, serving
+from tests.service.service_process import BEARER, MASTER_KEY, RunningService, serving
 from tests.support.project import Project
 
 HTML = {"Accept": "text/html,application/xhtml+xml"}
@@ -33,24 +33,26 @@ def module_patch() -> Iterator[pytest.MonkeyPatch]:
 
 
 @pytest.fixture(scope="module")
-def locked(
+def with_key(
     template_of: Callable[[str], Any], tmp_path_factory: pytest.TempPathFactory, module_patch: pytest.MonkeyPatch
-) -> Iterator[Here]:
-    """A service with a key."""
-    with serving(template_of("duckdb").copy(tmp_path_factory.mktemp("locked")).project, module_patch) as running:
+) -> Iterator[RunningService]:
+    """A service with a master key."""
+    with serving(template_of("duckdb").copy(tmp_path_factory.mktemp("with_key")).project, module_patch) as running:
         yield running
 
 
 @pytest.fixture
-def opened(template_of: Callable[[str], Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Here]:
-    """A service without one."""
+def without_key(
+    template_of: Callable[[str], Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[RunningService]:
+    """A service without a master key."""
     with serving(template_of("duckdb").copy(tmp_path).project, monkeypatch, key=None) as running:
         yield running
 
 
-def test_everything_but_health_and_the_form_asks_for_the_key(locked: Here) -> None:
+def test_every_route_except_probes_requires_the_key(with_key: RunningService) -> None:
     paths = {
-        (method.upper(), path) for path, item in locked.service.app.openapi()["paths"].items() for method in item
+        (method.upper(), path) for path, item in with_key.service.app.openapi()["paths"].items() for method in item
     } | {("GET", "/openapi.json"), ("GET", "/docs")}
     assert len(paths) >= 7
     for method, path in paths:
@@ -60,52 +62,52 @@ def test_everything_but_health_and_the_form_asks_for_the_key(locked: Here) -> No
             {"Authorization": MASTER_KEY},
             {"Authorization": "Bearer "},
         ):
-            answer = locked.ask(method, path, {} if method == "POST" else None, headers=headers)
+            answer = with_key.request(method, path, {} if method == "POST" else None, headers=headers)
             if path in ("/health", "/ready"):
                 assert answer.status_code in (200, 503)
             else:
                 assert answer.status_code == 401, (method, path, headers)
                 assert answer.headers["WWW-Authenticate"] == "Bearer"
                 assert MASTER_KEY not in answer.text
-        assert locked.ask(method, path, {} if method == "POST" else None).status_code in (200, 400)
-    assert {path for _, path in paths if locked.ask("GET", path, headers={}).ok} == {"/health", "/ready"}
+        assert with_key.request(method, path, {} if method == "POST" else None).status_code in (200, 400)
+    assert {path for _, path in paths if with_key.request("GET", path, headers={}).ok} == {"/health", "/ready"}
 
 
-def test_a_browser_is_led_to_the_form_and_its_cookie_reads_but_sends_nothing(locked: Here) -> None:
-    led = locked.ask("GET", "/docs", headers=HTML)
-    assert (led.status_code, led.headers["Location"]) == (303, "/login")
-    form = locked.ask("GET", "/login", headers=HTML)
+def test_browser_logs_in_and_its_cookie_allows_reading_only(with_key: RunningService) -> None:
+    redirect = with_key.request("GET", "/docs", headers=HTML)
+    assert (redirect.status_code, redirect.headers["Location"]) == (303, "/login")
+    form = with_key.request("GET", "/login", headers=HTML)
     assert form.status_code == 200
     assert 'name="key"' in form.text
     assert "frame-ancestors 'none'" in form.headers["Content-Security-Policy"]
 
-    wrong = locked.ask("POST", "/login", data={"key": "sk-1234"}, headers=HTML)
+    wrong = with_key.request("POST", "/login", data={"key": "sk-1234"}, headers=HTML)
     assert (wrong.status_code, "Set-Cookie" in wrong.headers) == (401, False)
-    right = locked.ask("POST", "/login", data={"key": MASTER_KEY}, headers=HTML)
+    right = with_key.request("POST", "/login", data={"key": MASTER_KEY}, headers=HTML)
     assert (right.status_code, right.headers["Location"]) == (303, "/")
     given = right.headers["Set-Cookie"]
-    for word in ("HttpOnly", "SameSite=strict", f"Max-Age={COOKIE_SECONDS}", "Path=/"):
-        assert word in given
+    for attribute in ("HttpOnly", "SameSite=strict", f"Max-Age={COOKIE_SECONDS}", "Path=/"):
+        assert attribute in given
     assert MASTER_KEY not in given
     cookies = {COOKIE: right.cookies[COOKIE]}
-    assert locked.ask("GET", "/metrics", headers={}, cookies=cookies).status_code == 200
+    assert with_key.request("GET", "/metrics", headers={}, cookies=cookies).status_code == 200
     for path in ("/cloudzero/export", "/cloudzero/dry-run"):
-        assert locked.ask("POST", path, {}, headers={}, cookies=cookies).status_code == 401
-    # Behind a proxy that speaks TLS the cookie never goes without it.
-    secure = locked.ask("POST", "/login", data={"key": MASTER_KEY}, headers={"X-Forwarded-Proto": "https"})
+        assert with_key.request("POST", path, {}, headers={}, cookies=cookies).status_code == 401
+    # Behind a TLS proxy the cookie is sent over HTTPS only.
+    secure = with_key.request("POST", "/login", data={"key": MASTER_KEY}, headers={"X-Forwarded-Proto": "https"})
     assert "Secure" in secure.headers["Set-Cookie"]
     assert "Secure" not in given
 
-    out = locked.ask("GET", "/logout", headers=HTML)
+    out = with_key.request("GET", "/logout", headers=HTML)
     assert re.search(rf'{COOKIE}="";.*Max-Age=0', out.headers["Set-Cookie"])
 
 
-def test_a_cookie_ends_with_its_time_its_key_and_any_change() -> None:
+def test_cookie_is_invalid_after_expiry_key_change_or_tampering() -> None:
     now = [1_000_000.0]
-    door = Doorkeeper(Secret("one"), lambda: now[0])
-    cookie = door.cookie()
-    assert door.is_cookie(cookie)
-    assert not Doorkeeper(Secret("two"), lambda: now[0]).is_cookie(cookie)
+    authenticator = Authenticator(Secret("one"), lambda: now[0])
+    cookie = authenticator.cookie()
+    assert authenticator.is_cookie(cookie)
+    assert not Authenticator(Secret("two"), lambda: now[0]).is_cookie(cookie)
     until, signature = cookie.split(".")
     for forged in (
         f"{int(until) + 1}.{signature}",
@@ -116,25 +118,25 @@ def test_a_cookie_ends_with_its_time_its_key_and_any_change() -> None:
         f"{until}.{signature}0",
         "²." + signature,
     ):
-        assert not door.is_cookie(forged), forged
+        assert not authenticator.is_cookie(forged), forged
     now[0] += COOKIE_SECONDS
-    assert not door.is_cookie(cookie)
-    assert not Doorkeeper(None).is_cookie(cookie)
+    assert not authenticator.is_cookie(cookie)
+    assert not Authenticator(None).is_cookie(cookie)
 
 
-def test_a_key_is_compared_whole(locked: Here) -> None:
-    door = Doorkeeper(Secret("schlüssel".encode("ascii", "replace").decode()))
-    assert door.is_key("schl?ssel")
+def test_key_must_match_exactly(with_key: RunningService) -> None:
+    authenticator = Authenticator(Secret("schlüssel".encode("ascii", "replace").decode()))
+    assert authenticator.is_key("schl?ssel")
     for wrong in ("", "schl?sse", "schl?ssel ", "schlüssel", "SCHL?SSEL"):
-        assert not door.is_key(wrong)
-    odd = locked.ask("GET", "/metrics", headers={"Authorization": "Bearer sch\u00fcssel".encode("latin-1")})
-    assert odd.status_code == 401
+        assert not authenticator.is_key(wrong)
+    latin1 = with_key.request("GET", "/metrics", headers={"Authorization": "Bearer sch\u00fcssel".encode("latin-1")})
+    assert latin1.status_code == 401
 
 
-def test_without_a_key_only_this_machines_names_are_served(opened: Here) -> None:
+def test_without_a_key_only_local_host_names_are_served(without_key: RunningService) -> None:
     for name in ("localhost", "127.0.0.1", "127.0.0.1:4100", "[::1]:4100", "LOCALHOST:1"):
-        assert opened.ask("GET", "/metrics", headers={"Host": name}).status_code == 200, name
-    # DNS rebinding: the site's name means 127.0.0.1 for a while.
+        assert without_key.request("GET", "/metrics", headers={"Host": name}).status_code == 200, name
+    # DNS rebinding: another site's name that resolves to 127.0.0.1.
     for name in (
         "evil.example",
         "evil.example:4100",
@@ -144,11 +146,11 @@ def test_without_a_key_only_this_machines_names_are_served(opened: Here) -> None
         "[::2]",
     ):
         for path in ("/metrics", "/health", "/docs"):
-            answer = opened.ask("GET", path, headers={"Host": name})
+            answer = without_key.request("GET", path, headers={"Host": name})
             assert answer.status_code == 403, name
-    assert opened.ask("GET", "/login").headers["Location"] == "/"
+    assert without_key.request("GET", "/login").headers["Location"] == "/"
     with requests.Session() as session:
-        prepared = requests.Request("GET", opened.url + "/metrics").prepare()
+        prepared = requests.Request("GET", without_key.url + "/metrics").prepare()
         prepared.headers["Host"] = ""
         assert session.send(prepared, timeout=60).status_code in (400, 403)
 
@@ -164,79 +166,79 @@ def test_without_a_key_only_this_machines_names_are_served(opened: Here) -> None
         ({"Sec-Fetch-Site": "none"}, 200),
         ({}, 200),
     ],
-)  # fmt: skip
-def test_a_page_of_another_site_cannot_make_it_act(headers: dict[str, str], status: int, opened: Here) -> None:
-    assert opened.ask("POST", "/cloudzero/dry-run", {}, headers=headers).status_code == status
-    own = {"Origin": opened.url}
-    assert opened.ask("POST", "/cloudzero/dry-run", {}, headers=own).status_code == 200
+)
+def test_cross_site_posts_are_refused(headers: dict[str, str], status: int, without_key: RunningService) -> None:
+    assert without_key.request("POST", "/cloudzero/dry-run", {}, headers=headers).status_code == status
+    own = {"Origin": without_key.url}
+    assert without_key.request("POST", "/cloudzero/dry-run", {}, headers=own).status_code == 200
 
 
-def test_with_a_key_any_name_is_served_but_no_other_site(locked: Here) -> None:
-    assert locked.ask("GET", "/metrics", headers=BEARER | {"Host": "cbf.example.com"}).status_code == 200
+def test_with_a_key_any_host_name_is_served_but_cross_site_posts_are_refused(with_key: RunningService) -> None:
+    assert with_key.request("GET", "/metrics", headers=BEARER | {"Host": "cbf.example.com"}).status_code == 200
     cross = BEARER | {"Sec-Fetch-Site": "cross-site"}
-    assert locked.ask("POST", "/cloudzero/dry-run", {}, headers=cross).status_code == 403
+    assert with_key.request("POST", "/cloudzero/dry-run", {}, headers=cross).status_code == 403
 
 
-def test_requests_beyond_the_limit_are_refused_in_json_and_probes_are_not(locked: Here) -> None:
-    url = urlsplit(locked.url)
+def test_requests_beyond_the_limit_are_refused_except_probes(with_key: RunningService) -> None:
+    url = urlsplit(with_key.url)
     address = (url.hostname, url.port or 80)
     body_to_come = b"POST /cloudzero/dry-run HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n"
 
     def status() -> int:
-        return locked.ask("GET", "/login").status_code
+        return with_key.request("GET", "/login").status_code
 
     with ExitStack() as held:
-        for _ in range(MAX_REQUESTS + 70):  # some are under way, some ask nothing
+        for _ in range(MAX_REQUESTS + 70):  # some send a request, some are idle
             held.enter_context(socket.create_connection(address))
         for _ in range(MAX_REQUESTS):
             asking = held.enter_context(socket.create_connection(address))
             asking.sendall(body_to_come)
-        assert comes_to(503, status)
-        answer = locked.ask("GET", "/metrics")
+        assert eventually(503, status)
+        answer = with_key.request("GET", "/metrics")
         assert (answer.status_code, answer.json()["error"]["type"]) == (503, "busy")
-        assert answer.json()["error"]["message"].startswith(f"{MAX_REQUESTS} requests are under way")
+        assert answer.json()["error"]["message"].startswith(f"{MAX_REQUESTS} requests are in progress")
         for path in PROBES:
-            assert locked.ask("GET", path, headers={}).status_code == 200, path
-    assert comes_to(200, status)
+            assert with_key.request("GET", path, headers={}).status_code == 200, path
+    assert eventually(200, status)
 
 
-def comes_to(wanted: int, status: Callable[[], int]) -> bool:
-    """Whether it becomes this within a few seconds."""
+def eventually(expected: int, status: Callable[[], int]) -> bool:
+    """Whether the status becomes `expected` within a few seconds."""
     for _ in range(200):
-        if status() == wanted:
+        if status() == expected:
             return True
         time.sleep(0.05)
     return False
 
 
-def test_the_docs_page_shows_every_route_and_nothing_of_another_host(locked: Here) -> None:
-    page = locked.ask("GET", "/docs")
+def test_docs_page_shows_every_route_without_external_resources(with_key: RunningService) -> None:
+    page = with_key.request("GET", "/docs")
     assert page.headers["Content-Type"].startswith("text/html")
-    for path in locked.service.app.openapi()["paths"]:
+    for path in with_key.service.app.openapi()["paths"]:
         assert path in page.text
     assert "http" not in re.sub(r"HTTP", "", page.text)
     assert "<script" not in page.text
 
 
 @pytest.mark.parametrize(
-    ("host", "environment", "words"),
+    ("host", "environment", "message"),
     [
-        ("0.0.0.0", {}, "only loopback is served, and --host 0.0.0.0 is none"),  # noqa: S104
+        ("0.0.0.0", {}, "only loopback is served, and --host 0.0.0.0 is not"),  # noqa: S104
         ("::", {}, "only loopback"),
         ("example.com", {}, "only loopback"),
-        ("127.0.0.1", {"CLOUDZERO_EXPORT_INTERVAL_MINUTES": "0"}, "is no number of minutes"),
-        ("127.0.0.1", {"CLOUDZERO_EXPORT_INTERVAL_MINUTES": "1e3"}, "is no number of minutes"),
+        ("127.0.0.1", {"CLOUDZERO_EXPORT_INTERVAL_MINUTES": "0"}, "must be a whole number of minutes"),
+        ("127.0.0.1", {"CLOUDZERO_EXPORT_INTERVAL_MINUTES": "1e3"}, "must be a whole number of minutes"),
         ("127.0.0.1", {"CLOUDZERO_EXPORT_INTERVAL_MINUTES": "99999"}, "from 1 to 10080"),
         ("127.0.0.1", {"LOADER_MASTER_KEY": "a b"}, "LOADER_MASTER_KEY holds blanks"),
         ("127.0.0.1", {"LOADER_MASTER_KEY": "a", "LOADER_MASTER_KEY_FILE": "b"}, "are both set"),
     ],
-)  # fmt: skip
-def test_settings_that_cannot_be_right(host: str, environment: dict[str, str], words: str) -> None:
-    with pytest.raises(ConfigurationError, match=re.escape(words)):
+)
+def test_invalid_settings(host: str, environment: dict[str, str], message: str) -> None:
+    with pytest.raises(ConfigurationError, match=re.escape(message)):
         read_service_settings(host, 0, environment)
 
 
-def test_settings_and_what_is_said_of_them(tmp_path: Path) -> None:
+def test_settings_and_their_warnings(tmp_path: Path) -> None:
     for host in ("127.0.0.1", "::1", "[::1]", "localhost", "127.9.9.9"):
         assert read_service_settings(host, 0, {}).master_key is None
     default = read_service_settings("127.0.0.1", 0, {})
@@ -244,8 +246,10 @@ def test_settings_and_what_is_said_of_them(tmp_path: Path) -> None:
     assert "only loopback is served" in default.warnings[0]
     (tmp_path / "key").write_text("from-a-file\n", "utf-8")
     given = read_service_settings(
-        "0.0.0.0", 0, {"LOADER_MASTER_KEY_FILE": str(tmp_path / "key"), "CLOUDZERO_EXPORT_INTERVAL_MINUTES": "59"}  # noqa: S104
-    )  # fmt: skip
+        "0.0.0.0",  # noqa: S104
+        0,
+        {"LOADER_MASTER_KEY_FILE": str(tmp_path / "key"), "CLOUDZERO_EXPORT_INTERVAL_MINUTES": "59"},
+    )
     assert given.master_key is not None
     assert given.master_key.reveal() == "from-a-file"
     assert "from-a-file" not in repr(given)
@@ -253,7 +257,7 @@ def test_settings_and_what_is_said_of_them(tmp_path: Path) -> None:
     assert "less than 60 is not recommended" in warning
 
 
-def test_the_command_refuses_another_host_without_a_key(tmp_path: Path) -> None:
+def test_command_refuses_a_public_host_without_a_key(tmp_path: Path) -> None:
     refused = Project(tmp_path).loader("serve", "--host", "0.0.0.0")  # noqa: S104
     assert refused.code == 3
     assert refused.err.count("\n") == 1
