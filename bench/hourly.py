@@ -1,7 +1,7 @@
-"""The hourly run on 30 days of spend logs against the same run on their last day, on DuckDB and PostgreSQL.
+"""An hourly run on 30 days of spend logs compared with one on their last day only, on DuckDB and PostgreSQL.
 
-Both hold the same rows of the last day. In each round both get the same few new spend logs of the last hour, and
-`dbt run` and `loader push` are timed on the one, then on the other, in turn.
+Both have the same rows on the last day. In each round, the same few new spend logs of the last hour are added to both,
+and `dbt run` and `loader push` are timed on each, in alternating order.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ from pathlib import Path
 
 import duckdb
 
-from bench import reading
-from bench.measure import BIN, Run, measured, run, sum_all, told
+from bench import read_rate
+from bench.measure import BIN, Run, build_models, report, run, run_and_report
 from loader.sandbox.sample import SamplePlan, write_sample
 from tests.support.litellm.database import Database, Server
 
 ROWS = int(os.environ.get("BENCH_HISTORY_ROWS", "10000000"))
 DAYS = 30
 ROUNDS, WARM_UP = 5, 2
-WANTED = 1.3
+MAX_RATIO = 1.3
 NAMES = {"30 days": 30, "one day": 1}
 MANY_LINES = ["user", "metadata:feature"]  # more than 1,000,000 lines of 10,000,000 spend logs
 TABLE = '"LiteLLM_SpendLogs"'
@@ -33,9 +33,9 @@ TABLE = '"LiteLLM_SpendLogs"'
 
 @dataclass(frozen=True)
 class Logs:
-    """Spend logs in Parquet: files of all days and of the last one, both without the new rows of each round.
+    """Spend logs in Parquet: files of all days, files of the last day, and one file of new rows for each round.
 
-    `last_hour` is the newest hour (UTC), which ended before the sample was made.
+    `last_hour` is the newest complete hour (UTC).
     """
 
     last_hour: datetime
@@ -45,8 +45,8 @@ class Logs:
 
 
 def make_logs(folder: Path, now: datetime) -> Logs:
-    """Write the sample and cut the last hour's rows into the rounds."""
-    report = write_sample(SamplePlan(rows=ROWS, days=DAYS, until=now, format="parquet"), folder / "sample")
+    """Write the sample and split the rows of the last hour into rounds."""
+    sample = write_sample(SamplePlan(rows=ROWS, days=DAYS, until=now, format="parquet"), folder / "sample")
     hour = now.replace(minute=0, second=0, microsecond=0) - timedelta(hours=1)
     begin, count = hour - timedelta(hours=23), ROUNDS + WARM_UP
     database = duckdb.connect()
@@ -60,9 +60,9 @@ def make_logs(folder: Path, now: datetime) -> Logs:
         rows.write_parquet(str(path))
         return path
 
-    newest = sorted(report.files)[-2:]
+    newest = sorted(sample.files)[-2:]
     older, first, last = (
-        sorted(report.files)[:-2],
+        sorted(sample.files)[:-2],
         f"timestamp '{begin:%Y-%m-%d %H:%M}'",
         f"timestamp '{hour:%Y-%m-%d %H:%M}'",
     )
@@ -78,7 +78,7 @@ def make_logs(folder: Path, now: datetime) -> Logs:
 
 
 class History(ABC):
-    """A source with its target, and the means to add to the source."""
+    """A source of spend logs and its warehouse."""
 
     def __init__(self, name: str, folder: Path, environment: Mapping[str, str]) -> None:
         self.name = name
@@ -92,8 +92,8 @@ class History(ABC):
     def add(self, files: Sequence[Path]) -> None:
         """Add spend logs to the source."""
 
-    def beside(self, name: str) -> dict[str, str]:
-        """The environment of another warehouse on the same source, which holds nothing yet."""
+    def other_warehouse(self, name: str) -> dict[str, str]:
+        """The environment for another, empty warehouse on the same source."""
         environment = dict(self.environment)
         for variable in ("LOADER_DUCKDB_PATH", "DBT_TARGET_PATH", "CLOUDZERO_CONNECTION_ID"):
             if variable in environment:
@@ -102,7 +102,7 @@ class History(ABC):
 
 
 class Files(History):
-    """Parquet files and a DuckDB file."""
+    """Parquet files with a DuckDB warehouse."""
 
     def __init__(self, name: str, folder: Path, environment: Mapping[str, str]) -> None:
         super().__init__(name, folder, environment)
@@ -121,7 +121,7 @@ class Files(History):
 
 
 class Table(History):
-    """LiteLLM's table with its own indexes, in a database made by its migrations."""
+    """LiteLLM's table with its indexes, in a database created by LiteLLM's migrations."""
 
     def __init__(self, name: str, folder: Path, environment: Mapping[str, str], database: Database) -> None:
         super().__init__(name, folder, environment)
@@ -162,7 +162,7 @@ class Table(History):
 
 def hourly(history: History, last_hour: datetime) -> tuple[Run, Run]:
     """One hourly run: dbt, then the push of the last hour."""
-    # As long as the clock still calls it so; after that by its bounds.
+    # As `last_hour` while that still is the last hour; later by its bounds.
     window = ["--start", f"{last_hour:%Y-%m-%dT%H:%MZ}", "--end", f"{last_hour + timedelta(hours=1):%Y-%m-%dT%H:%MZ}"]
     if datetime.now(timezone.utc) - last_hour < timedelta(hours=2):
         window = ["--window", "last_hour"]
@@ -171,13 +171,15 @@ def hourly(history: History, last_hour: datetime) -> tuple[Run, Run]:
 
 
 def compare(engine: str, month: History, day: History, logs: Logs) -> float:
-    """Load both, then time the rounds in turn; the ratio of the medians."""
+    """Load both, then time the rounds alternately. Returns the ratio of the medians."""
     peaks = []
     for history, files in ((day, logs.last_day), (month, logs.all_days)):
         history.add(files)
         load = [str(BIN / "loader"), "load", "--step", "day"]
-        peaks.append(measured(f"{engine}, {history.name}: loader load --step day", load, history.environment).peak_mb)
-    told(f"{engine}: peak memory of the first load", f"30 days {peaks[1] / peaks[0]:.2f} times one day")
+        peaks.append(
+            run_and_report(f"{engine}, {history.name}: loader load --step day", load, history.environment).peak_mb
+        )
+    report(f"{engine}: peak memory of the first load", f"30 days {peaks[1] / peaks[0]:.2f} times one day")
     seconds: dict[str, list[float]] = {month.name: [], day.name: []}
     for number, file in enumerate(logs.rounds):
         pair = (month, day) if number % 2 else (day, month)
@@ -187,28 +189,28 @@ def compare(engine: str, month: History, day: History, logs: Logs) -> float:
             built, pushed = hourly(history, logs.last_hour)
             if number >= WARM_UP:
                 seconds[history.name].append(built.seconds + pushed.seconds)
-                told(f"  {history.name}", f"dbt run {built.seconds:.2f} s, push {pushed.seconds:.2f} s")
+                report(f"  {history.name}", f"dbt run {built.seconds:.2f} s, push {pushed.seconds:.2f} s")
     long, short = (statistics.median(seconds[history.name]) for history in (month, day))
-    told(
-        f"{engine}: hourly run on {ROWS:,} rows against their last day",
-        f"{long:.2f} s / {short:.2f} s: {long / short:.2f} times, at most {WANTED} wanted",
+    report(
+        f"{engine}: hourly run on {ROWS:,} rows compared with their last day",
+        f"{long:.2f} s / {short:.2f} s: {long / short:.2f} times, expected at most {MAX_RATIO}",
     )
     return long / short
 
 
 def measure(engine: str, logs: Logs, month: History, day: History) -> None:
-    """All figures of one engine."""
+    """All measurements of one engine."""
     compare(engine, month, day, logs)
-    many = month.beside("many")
-    sum_all(f"{engine}, {month.name}, by {', '.join(MANY_LINES)}: one run of dbt", many, line_dimensions=MANY_LINES)
-    reading.push_all(engine, many)
-    reading.compare(engine, many)
+    many = month.other_warehouse("many")
+    build_models(f"{engine}, {month.name}, by {', '.join(MANY_LINES)}: one dbt run", many, line_dimensions=MANY_LINES)
+    read_rate.push_all(engine, many)
+    read_rate.compare(engine, many)
 
 
 def main(folder: Path, environment: Mapping[str, str]) -> None:
-    """Both engines, on the same rows; then a push of all lines, and how fast they are read."""
+    """Measure both engines on the same rows, including a push of all lines and how fast they are read."""
     logs = make_logs(folder, datetime.now(timezone.utc))
-    print(f"{ROWS:,} spend logs of {DAYS} days; {ROUNDS} rounds after {WARM_UP} to warm up", flush=True)
+    print(f"{ROWS:,} spend logs of {DAYS} days; {ROUNDS} rounds after {WARM_UP} warm-up rounds", flush=True)
     engines = os.environ.get("BENCH_ENGINES", "duckdb postgres").split()
     if "duckdb" in engines:
         files = [Files(name, folder / f"duckdb-{days}", environment) for name, days in NAMES.items()]

@@ -1,4 +1,4 @@
-"""Commands as processes: their seconds, their peak memory, and a sandbox without limits to push to."""
+"""Runs commands and measures their time and peak memory; provides a sandbox without limits to push to."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ BIN = Path(sys.executable).parent
 
 @dataclass(frozen=True)
 class Run:
-    """Seconds, and the peak memory in MB of the process or of the largest one that it waited for."""
+    """Duration in seconds, peak memory in MB of the largest process, and the last line of output."""
 
     seconds: float
     peak_mb: float
@@ -26,10 +26,10 @@ class Run:
 
 
 def run(command: Sequence[str], environment: Mapping[str, str]) -> Run:
-    """Run a command; one that fails ends the benchmark."""
+    """Run a command; if it fails, the benchmark ends."""
     with tempfile.NamedTemporaryFile("r", suffix=".json") as figures:
         process = subprocess.run(
-            [sys.executable, "-m", "bench.peak", figures.name, *command],
+            [sys.executable, "-m", "bench.peak_memory", figures.name, *command],
             cwd=ROOT,
             env=dict(environment),
             stdout=subprocess.PIPE,
@@ -38,31 +38,31 @@ def run(command: Sequence[str], environment: Mapping[str, str]) -> Run:
         )
         out = process.stdout.strip()
         if process.returncode:
-            raise SystemExit(f"{' '.join(command)} ended with {process.returncode}:\n{out}")
-        found = json.load(figures)
-    return Run(found["seconds"], found["peak_mb"], out.splitlines()[-1][:90] if out else "")
+            raise SystemExit(f"{' '.join(command)} failed with exit code {process.returncode}:\n{out}")
+        measured = json.load(figures)
+    return Run(measured["seconds"], measured["peak_mb"], out.splitlines()[-1][:90] if out else "")
 
 
-def measured(name: str, command: Sequence[str], environment: Mapping[str, str]) -> Run:
-    """The same, printed."""
-    found = run(command, environment)
-    told(name, f"{found.seconds:8.2f} s   {found.peak_mb:7.0f} MB peak   {found.last_line}")
-    return found
+def run_and_report(name: str, command: Sequence[str], environment: Mapping[str, str]) -> Run:
+    """Run a command and print its figures."""
+    result = run(command, environment)
+    report(name, f"{result.seconds:8.2f} s   {result.peak_mb:7.0f} MB peak   {result.last_line}")
+    return result
 
 
-def sum_all(name: str, environment: Mapping[str, str], **variables: object) -> Run:
-    """`dbt build` of models and seeds, without tests, with these vars; printed."""
+def build_models(name: str, environment: Mapping[str, str], **variables: object) -> Run:
+    """Run `dbt build` for models and seeds, without tests, with these vars; print its figures."""
     command = [str(BIN / "dbt"), "--quiet", "build", "--resource-type", "model", "--resource-type", "seed"]
-    return measured(name, [*command, "--vars", json.dumps(variables)], environment)
+    return run_and_report(name, [*command, "--vars", json.dumps(variables)], environment)
 
 
-def told(name: str, figure: str) -> None:
-    """Print one figure."""
+def report(name: str, figure: str) -> None:
+    """Print one line of the results."""
     print(f"{name:56} {figure}", flush=True)
 
 
 def clean_environment() -> dict[str, str]:
-    """This process's own, without what would change what is measured."""
+    """The environment of this process, without variables that would influence the results."""
     return {k: v for k, v in os.environ.items() if not k.startswith(("DBT_", "CLOUDZERO_", "LOADER_", "LITELLM_"))} | {
         "CLOUDZERO_API_KEY": "bench",
         "CLOUDZERO_CONNECTION_ID": "bench",
@@ -71,7 +71,7 @@ def clean_environment() -> dict[str, str]:
 
 @contextmanager
 def sandbox() -> Iterator[str]:
-    """The URL of a sandbox without limits, in a process of its own."""
+    """Run a sandbox without limits in a process of its own; yields its URL."""
     environment = dict(os.environ) | {"CLOUDZERO_API_KEY": "bench"}
     server = subprocess.Popen(
         [sys.executable, "-m", "bench.sandbox"], cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True

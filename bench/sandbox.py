@@ -1,4 +1,4 @@
-"""A sandbox without limits in a process of its own; prints its URL."""
+"""Runs an AnyCost sandbox without limits and prints its URL."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""docs/page.png, the README's picture: the page over what `make demo` left in demo/, in the machine's Chromium.
+"""Takes docs/page.png, the screenshot in the README: the page with the data of `make demo`, in Chromium.
 
 Run `make demo`, then `.venv/bin/python -m bench.screenshot`.
 """
@@ -13,26 +13,26 @@ from fastapi import FastAPI
 from loader.config.profiles import read_target
 from loader.service.page import make_router
 from loader.warehouse.base import open_warehouse
-from tests.service.browser import chromium, served, visit
+from tests.service.browser import chromium, open_page, served
 
 ROOT = Path(__file__).parent.parent
-PICTURE = ROOT / "docs/page.png"
-HEIGHT = 985  # as far as the calendar and the pushes go; the lines below are but a table
+SCREENSHOT = ROOT / "docs/page.png"
+HEIGHT = 985  # down to the calendar and the pushes, without the table of lines
 
 
 def main() -> None:
-    """Take the picture."""
+    """Take the screenshot."""
     file = ROOT / "demo/spend.duckdb"
     if not file.is_file():
         raise SystemExit("There is no demo/spend.duckdb: run `make demo` first.")
     target = read_target(None, "dev", dict(os.environ) | {"LOADER_DUCKDB_PATH": str(file)}, ROOT)
     app = FastAPI()
     app.include_router(make_router(lambda: open_warehouse(target, 5, print), [], lambda: None))
-    with served(app) as url, chromium() as browser, visit(browser, url) as seen:
-        seen.page.wait_for_selector("#chart canvas")
+    with served(app) as url, chromium() as browser, open_page(browser, url) as visit:
+        visit.page.wait_for_selector("#chart canvas")
         clip = {"x": 0, "y": 0, "width": 1280, "height": HEIGHT}
-        seen.page.screenshot(path=PICTURE, full_page=True, clip=clip)  # type: ignore[arg-type]
-    print(f"{PICTURE.relative_to(ROOT)}: {PICTURE.stat().st_size:,} bytes")
+        visit.page.screenshot(path=SCREENSHOT, full_page=True, clip=clip)  # type: ignore[arg-type]
+    print(f"{SCREENSHOT.relative_to(ROOT)}: {SCREENSHOT.stat().st_size:,} bytes")
 
 
 if __name__ == "__main__":

@@ -13,8 +13,8 @@ import pytest
 from loader.sandbox.anycost import AnyCostSandbox
 from loader.sandbox.server import SandboxServer, serve_sandbox
 from tests.support.anycost import KEY
+from tests.support.dbt_parse_cache import CACHE
 from tests.support.litellm.database import Database, Server
-from tests.support.parsing import CACHE
 from tests.support.project import Project
 from tests.support.torture import TOTALS
 from tests.support.warehouse import BuiltWarehouse, Template, make_template

@@ -1,1 +1,1 @@
-"""Programs for this repository alone; not part of the package."""
+"""Development tools of this repository; not part of the package."""

@@ -1,4 +1,4 @@
-"""Writes docs/cli.md from the commands' own --help, so that it cannot say anything else."""
+"""Generates docs/cli.md from the --help output of the commands."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ PAGE = Path(__file__).parent.parent / "docs" / "cli.md"
 
 
 def render() -> str:
-    """The page."""
-    # The group's own settings, or the page would name other help options than the commands do.
+    """Render the page as Markdown."""
+    # With the settings of the group; without them the page would list other help options than the commands have.
     context = click.Context(main, info_name="loader", terminal_width=100, **main.context_settings)
     parts = [
-        "# The commands of `loader`\n\nMade from `--help` by `make docs`; do not edit.\n",
+        "# The commands of `loader`\n\nGenerated from `--help` by `make docs`; do not edit.\n",
         _block(main.get_help(context)),
     ]
     for name, command in sorted(main.commands.items()):

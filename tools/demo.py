@@ -1,7 +1,7 @@
-"""`make demo` and `make serve`: the commands of the README, on made-up spend logs and a local AnyCost.
+"""`make demo` and `make serve`: the commands of the README, with generated spend logs and a local AnyCost sandbox.
 
-Works in demo/ alone, never on the user's own files: hours that were summed once are kept for good, and made-up money
-has no place among real money.
+Uses only the folder demo/, never the user's own warehouse: summed hours are kept for good, and generated costs must not
+mix with real ones.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ FOLDER = Path("demo")
 LOGS = FOLDER / "spend_logs"
 DUCKDB = FOLDER / "spend.duckdb"
 CONNECTION_ID = "demo-connection"
-# As far as the models keep money: spend is rounded once, to this place, when it is cast from a double.
+# The precision of money in the models: spend is rounded once, to this place, when it is cast from a double.
 LAST_PLACE = Decimal(1).scaleb(-18)
 
 
 def main() -> int:
-    """Run the demo. Returns 0 when source, lines and sandbox hold the same money."""
+    """Run the demo. Returns 0 if source, lines and sandbox have the same total."""
     shutil.rmtree(FOLDER, ignore_errors=True)
     api_key = secrets.token_hex(8)
     environment = demo_environment(api_key)
@@ -50,28 +50,30 @@ def main() -> int:
     )
     run("loader", "dry-run", "--limit", "10", environment=environment)
     with serve_sandbox(AnyCostSandbox(api_key)) as server:
-        print(f"\n# A local AnyCost now listens on {server.url}", flush=True)
+        print(f"\n# The AnyCost sandbox listens on {server.url}", flush=True)
         environment["CLOUDZERO_API_URL"] = server.url
         run("loader", "check", environment=environment)
         run("loader", "push", "--window", "pending", environment=environment)
         run("loader", "push", "--window", "pending", environment=environment)
         run("loader", "status", environment=environment)
-        held = read_back(server.url, api_key, sorted(server.sandbox.state()["streams"][CONNECTION_ID]))
+        stored = read_back(server.url, api_key, sorted(server.sandbox.state()["streams"][CONNECTION_ID]))
     source, lines = source_total(), line_total(environment)
-    verdict = "equal to the last digit" if source == lines == held else "NOT EQUAL"
-    print(f"\nsource ${decimal_text(source)} · lines ${decimal_text(lines)} · sandbox ${decimal_text(held)}: {verdict}")
-    print("\nThe same as a service, with a page on http://127.0.0.1:4100 and LiteLLM's endpoints: make serve")
-    return 0 if source == lines == held else 1
+    verdict = "equal to the last digit" if source == lines == stored else "NOT EQUAL"
+    print(
+        f"\nsource ${decimal_text(source)} · lines ${decimal_text(lines)} · sandbox ${decimal_text(stored)}: {verdict}"
+    )
+    print("\nTo run this as a service with a web page on http://127.0.0.1:4100: make serve")
+    return 0 if source == lines == stored else 1
 
 
 def serve(port: str) -> int:
-    """`make serve`: the service on what the demo made, beside a local AnyCost, until Ctrl-C. Returns its exit code."""
+    """`make serve`: the service on the demo's data with a local sandbox, until Ctrl-C. Returns its exit code."""
     if not DUCKDB.exists() and main():
         return 1
     api_key = secrets.token_hex(8)
     with serve_sandbox(AnyCostSandbox(api_key)) as server:
-        # A new place to send to, so all is pending once more.
-        print(f"\n# A local AnyCost now listens on {server.url}", flush=True)
+        # The sandbox is new, so every hour is pending again.
+        print(f"\n# The AnyCost sandbox listens on {server.url}", flush=True)
         environment = demo_environment(api_key) | {
             "CLOUDZERO_API_URL": server.url,
             "DBT_PROFILES_DIR": ".",
@@ -80,14 +82,14 @@ def serve(port: str) -> int:
         }
         print(f"\n$ loader serve --port {port}", flush=True)
         service = subprocess.Popen([program("loader"), "serve", "--port", port], env=environment)
-        # Ctrl-C reaches both; the service ends in order, and we after it.
+        # Ctrl-C reaches both processes; the service shuts down gracefully, then this one ends.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         signal.signal(signal.SIGTERM, lambda *_: service.terminate())
         return service.wait()
 
 
 def demo_environment(api_key: str) -> dict[str, str]:
-    """What the commands see: nothing of the user's own."""
+    """The environment of the commands, without the user's own settings."""
     environment = {
         k: v for k, v in os.environ.items() if not k.startswith(("CLOUDZERO_", "DBT_", "LOADER_", "LITELLM_"))
     }
@@ -100,7 +102,7 @@ def demo_environment(api_key: str) -> dict[str, str]:
 
 
 def run(*command: str, environment: dict[str, str]) -> None:
-    """Show a command, run it, and end with its exit code when it fails."""
+    """Print a command and run it; if it fails, exit with its exit code."""
     print(f"\n$ {' '.join(command)}", flush=True)
     code = subprocess.run([program(command[0]), *command[1:]], env=environment, check=False).returncode
     if code:
@@ -108,25 +110,25 @@ def run(*command: str, environment: dict[str, str]) -> None:
 
 
 def program(name: str) -> str:
-    """A program that is installed beside this Python."""
+    """The path of a program in the environment of this Python."""
     return str(Path(sys.executable).parent / name)
 
 
 def source_total() -> Decimal:
-    """USD over the raw files, read without dbt or DuckDB."""
+    """Total cost (USD) of the spend log files, computed without dbt and DuckDB."""
     rows = (json.loads(line) for path in LOGS.iterdir() for line in path.read_text(encoding="utf-8").splitlines())
     return sum((Decimal(repr(row["spend"])).quantize(LAST_PLACE, ROUND_HALF_UP) for row in rows), Decimal(0))
 
 
 def line_total(environment: dict[str, str]) -> Decimal:
-    """USD over `cbf_lines`."""
+    """Total cost (USD) of `cbf_lines`."""
     target = read_target(".", None, environment)
     with open_warehouse(target, lock_timeout=30, say=print) as warehouse:
         return sum((Decimal(line.values["cost/cost"]) for line in warehouse.lines()), Decimal(0))
 
 
 def read_back(url: str, api_key: str, months: list[str]) -> Decimal:
-    """USD over the rows that AnyCost gives back."""
+    """Total cost (USD) of the rows that the sandbox returns for these months (`2024-01`)."""
     with AnyCost(Credentials(Secret(api_key), CONNECTION_ID, url)) as client:
         return sum((Decimal(row["cost/cost"]) for month in months for row in client.read_month(month)), Decimal(0))
 

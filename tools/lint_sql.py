@@ -1,6 +1,6 @@
-"""sqlfluff over models and data tests: `make lint`.
+"""Runs sqlfluff on models and data tests, for `make lint`.
 
-The dbt templater looks at the warehouse (which columns the files and the hourly table have), so it gets one of its own.
+The dbt templater queries the warehouse (for the columns of the files and of the hourly table), so it gets a small one.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ BIN = Path(sys.executable).parent
 
 
 def main() -> int:
-    """Returns sqlfluff's exit code."""
+    """Build a small warehouse and lint. Returns the exit code of sqlfluff."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         write_sample(SamplePlan(rows=100, days=1, until=datetime(2026, 11, 2, tzinfo=timezone.utc)), folder / "logs")

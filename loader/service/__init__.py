@@ -1,1 +1,1 @@
-"""What `loader run` and `loader serve` do. FastAPI and the rest of the extra `serve` are imported for `serve` alone."""
+"""The HTTP service of `loader serve`. It needs the packages of the extra `serve`; no other command imports them."""

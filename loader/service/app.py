@@ -1,4 +1,4 @@
-"""The service as a FastAPI app: which routes there are, and who may ask them."""
+"""The FastAPI app: its routes, and which of them require the key."""
 
 from __future__ import annotations
 
@@ -7,95 +7,99 @@ from threading import BoundedSemaphore
 from typing import Any
 
 from fastapi import APIRouter, Depends, FastAPI, Response
-from fastapi.responses import JSONResponse
 
 from loader import __version__
 from loader.config.settings import read_streams
 from loader.runs.run import Job
 from loader.service import cloudzero_endpoints, login, page
-from loader.service.access import Access
-from loader.service.auth import Doorkeeper
+from loader.service.auth import Authenticator
 from loader.service.docs_page import docs_page
-from loader.service.exports import DRY_RUNS_AT_A_TIME, Exports
-from loader.service.guard import Guard
+from loader.service.error_responses import add_error_handlers, describe_errors, error_response
+from loader.service.exports import MAX_CONCURRENT_DRY_RUNS, Exports
 from loader.service.metrics import CONTENT_TYPE, Metrics
-from loader.service.refusals import documented, handle_refusals
-from loader.service.schedule import Ticker
+from loader.service.request_limits import RequestLimits
+from loader.service.schedule import ScheduledRun
 from loader.service.settings import ServiceSettings
-from loader.service.watch import Watch
+from loader.service.snapshot import SnapshotCache
+from loader.service.warehouse_access import WarehouseAccess
 from loader.stopping import StopSignal
 
 
 @dataclass(frozen=True)
 class Service:
-    """The app, and the run that its schedule makes."""
+    """The app, and the run that the schedule starts."""
 
     app: FastAPI
-    ticker: Ticker
+    scheduled_run: ScheduledRun
 
 
 def make_service(settings: ServiceSettings, job: Job, stop: StopSignal) -> Service:
-    """All parts, tied together; nothing runs yet.
+    """Assemble the service; nothing runs yet.
 
     Args:
-        settings: the key, and where it will listen.
-        job: what to run on.
-        stop: ends a run or an export after the body in flight.
+        settings: the key and the address to listen on.
+        job: the warehouse and options that runs and exports use.
+        stop: ends a run or an export after the request to CloudZero that is in progress.
 
     Raises:
-        ConfigurationError: the stream's name or URL is none.
+        ConfigurationError: a stream's connection ID or URL is not valid.
     """
     streams = read_streams()
-    access = Access(job)
-    watch = Watch(access.to_read, streams, job.since)
-    metrics = Metrics(watch, streams)
-    doorkeeper = Doorkeeper(settings.master_key)
+    access = WarehouseAccess(job)
+    snapshots = SnapshotCache(access.open_for_reading, streams, job.since)
+    metrics = Metrics(snapshots, streams)
+    authenticator = Authenticator(settings.master_key)
     app = FastAPI(
-        title="litellm-cbf", version=__version__, docs_url=None, redoc_url=None, openapi_url=None,
-        description="LiteLLM's spend as CloudZero's lines: see it, send it, watch it.",
-    )  # fmt: skip
-    handle_refusals(app)
-    app.add_middleware(Guard, loopback_only=doorkeeper.is_open)
-    app.include_router(_open_routes(watch))
-    app.include_router(login.make_router(doorkeeper))
-    app.include_router(_routes_for_the_key(app, metrics, doorkeeper))
-    exports = Exports(job, access, metrics, watch, stop, BoundedSemaphore(DRY_RUNS_AT_A_TIME))
-    app.include_router(cloudzero_endpoints.make_router(exports, doorkeeper))
-    app.include_router(page.make_router(access.to_read, streams, doorkeeper, since=job.since))
-    return Service(app, Ticker(job, access, metrics, watch, stop))
+        title="litellm-cbf",
+        version=__version__,
+        docs_url=None,
+        redoc_url=None,
+        openapi_url=None,
+        description="Sends LiteLLM spend to CloudZero and shows what was sent.",
+    )
+    add_error_handlers(app)
+    app.add_middleware(RequestLimits, loopback_only=authenticator.is_disabled)
+    app.include_router(_public_routes(snapshots))
+    app.include_router(login.make_router(authenticator))
+    app.include_router(_protected_routes(app, metrics, authenticator))
+    exports = Exports(job, access, metrics, snapshots, stop, BoundedSemaphore(MAX_CONCURRENT_DRY_RUNS))
+    app.include_router(cloudzero_endpoints.make_router(exports, authenticator))
+    app.include_router(page.make_router(access.open_for_reading, streams, authenticator, since=job.since))
+    return Service(app, ScheduledRun(job, access, metrics, snapshots, stop))
 
 
-def _open_routes(watch: Watch) -> APIRouter:
-    """What Kubernetes and load balancers ask, without a key."""
+def _public_routes(snapshots: SnapshotCache) -> APIRouter:
+    """The probes of Kubernetes and load balancers, which need no key."""
     router = APIRouter(tags=["health"])
 
-    @router.get("/health", summary="Whether the process lives", responses=documented(403))
+    @router.get("/health", summary="Liveness probe", responses=describe_errors(403))
     async def health() -> dict[str, str]:
-        """Asks nobody else."""
+        """Always ok while the process runs; does not read the warehouse."""
         return {"status": "ok"}
 
-    @router.get("/ready", summary="Whether the views can be read", responses=documented(403, 503), response_model=None)
+    @router.get("/ready", summary="Readiness probe", responses=describe_errors(403, 503), response_model=None)
     def ready() -> dict[str, str] | Response:
-        """Looked at every 15 seconds at most; a DuckDB file that is in use for a while stays what it was."""
-        watch.look()
-        if watch.problem is None:
+        """Ready when the views can be read. Checked every 15 seconds at most; unchanged while DuckDB is locked."""
+        snapshots.refresh()
+        if snapshots.problem is None:
             return {"status": "ready"}
-        return JSONResponse(
-            {"error": {"message": watch.problem, "type": "not_ready", "code": 503, "field": None}}, status_code=503
-        )
+        return error_response(503, snapshots.problem, "not_ready")
 
     return router
 
 
-def _routes_for_the_key(app: FastAPI, metrics: Metrics, doorkeeper: Doorkeeper) -> APIRouter:
-    router = APIRouter(dependencies=[Depends(doorkeeper)])
+def _protected_routes(app: FastAPI, metrics: Metrics, authenticator: Authenticator) -> APIRouter:
+    router = APIRouter(dependencies=[Depends(authenticator)])
 
     @router.get(
-        "/metrics", summary="For Prometheus", tags=["health"], response_class=Response,
-        responses={200: {"content": {CONTENT_TYPE: {"schema": {"type": "string"}}}}, **documented(401, 403, 503)},
-    )  # fmt: skip
+        "/metrics",
+        summary="Prometheus metrics",
+        tags=["health"],
+        response_class=Response,
+        responses={200: {"content": {CONTENT_TYPE: {"schema": {"type": "string"}}}}, **describe_errors(401, 403, 503)},
+    )
     def show_metrics() -> Response:
-        """What was sent, what is pending, how full the months are."""
+        """What was sent, what is pending, and how full the months are."""
         return Response(metrics.text(), media_type=CONTENT_TYPE)
 
     @router.get("/openapi.json", include_in_schema=False)

@@ -1,4 +1,4 @@
-"""`POST /cloudzero/dry-run` and `POST /cloudzero/export`: LiteLLM's own, so that its curl lines work here."""
+"""`POST /cloudzero/dry-run` and `POST /cloudzero/export`, compatible with LiteLLM's endpoints of the same names."""
 
 from __future__ import annotations
 
@@ -8,35 +8,40 @@ from typing import Any
 import orjson
 from fastapi import APIRouter, Depends, Response
 
-from loader.service.exports import DryRunAnswer, DryRunRequest, ExportAnswer, ExportRequest, Exports
-from loader.service.refusals import documented
+from loader.service.error_responses import describe_errors
+from loader.service.exports import DryRunRequest, DryRunResponse, ExportRequest, ExportResponse, Exports
 
 
 def make_router(exports: Exports, require_key: Callable[..., Any]) -> APIRouter:
-    """The two routes; both need the key."""
+    """The router with both endpoints; both require the key."""
     router = APIRouter(prefix="/cloudzero", tags=["cloudzero"], dependencies=[Depends(require_key)])
 
     @router.post(
-        "/dry-run", summary="Show lines as they would be sent", response_model=None,
-        responses={200: {"model": DryRunAnswer}, **documented(400, 401, 403, 408, 409, 413, 422, 503)},
-    )  # fmt: skip
-    def dry_run(asked: DryRunRequest) -> Response:
-        """Nothing is sent. The summary is over all hours that were asked for, not only over the lines shown."""
-        return _json(exports.dry_run(asked))
+        "/dry-run",
+        summary="Show lines as they would be sent",
+        response_model=None,
+        responses={200: {"model": DryRunResponse}, **describe_errors(400, 401, 403, 408, 409, 413, 422, 503)},
+    )
+    def dry_run(body: DryRunRequest) -> Response:
+        """Sends nothing. The summary covers all requested hours, not only the lines shown."""
+        return _json(exports.dry_run(body))
 
     @router.post(
-        "/export", summary="Send to CloudZero now", response_model=None,
+        "/export",
+        summary="Send to CloudZero now",
+        response_model=None,
         responses={
-            200: {"model": ExportAnswer}, **documented(400, 401, 403, 408, 409, 412, 413, 422, 502, 503, 504)
+            200: {"model": ExportResponse},
+            **describe_errors(400, 401, 403, 408, 409, 412, 413, 422, 502, 503, 504),
         },
-    )  # fmt: skip
-    def export(asked: ExportRequest) -> Response:
-        """Whole hours, each of which replaces what CloudZero holds of it: asking twice changes nothing."""
-        return _json(exports.export(asked))
+    )
+    def export(body: ExportRequest) -> Response:
+        """Sends whole hours; each one replaces what CloudZero holds for it, so repeating a request changes nothing."""
+        return _json(exports.export(body))
 
     return router
 
 
-def _json(answer: dict[str, object]) -> Response:
-    # orjson: lines stay the bytes that are sent, and money is never a float.
-    return Response(orjson.dumps(answer), media_type="application/json")
+def _json(content: dict[str, object]) -> Response:
+    # orjson, so that lines are the same bytes as those sent to CloudZero, and money never becomes a float.
+    return Response(orjson.dumps(content), media_type="application/json")

@@ -1,4 +1,4 @@
-"""The OpenAPI description as a page for people, without a script and without anything from elsewhere."""
+"""The OpenAPI description as an HTML page, without scripts or external resources."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from typing import Any
 
 from fastapi.responses import HTMLResponse
 
-from loader.service.login import html
+from loader.service.login import html_page
 
 
 def docs_page(description: dict[str, Any]) -> HTMLResponse:
-    """The page.
+    """Render the page.
 
     Args:
-        description: what /openapi.json answers.
+        description: the OpenAPI description, as served by /openapi.json.
     """
     title = escape(f"{description['info']['title']} {description['info']['version']}")
     parts = [
@@ -27,8 +27,8 @@ def docs_page(description: dict[str, Any]) -> HTMLResponse:
             parts.append(f"<h2><code>{method.upper()} {escape(path)}</code></h2>")
             parts.append(f"<p>{escape(operation['summary'])}. {escape(operation.get('description', ''))}</p>")
             parts += [_fields(schema) for schema in _bodies(operation, description)]
-            parts.append(f"<table>{''.join(map(_answer, operation['responses'].items()))}</table>")
-    return html("".join(parts), title)
+            parts.append(f"<table>{''.join(map(_response, operation['responses'].items()))}</table>")
+    return html_page("".join(parts), title)
 
 
 def _bodies(operation: dict[str, Any], description: dict[str, Any]) -> list[dict[str, Any]]:
@@ -38,15 +38,15 @@ def _bodies(operation: dict[str, Any], description: dict[str, Any]) -> list[dict
 
 
 def _fields(schema: dict[str, Any]) -> str:
-    """The fields of a body: name, default, what it means."""
+    """The fields of a body: name, default, description."""
     rows = (
         f"<tr><td><code>{escape(name)}</code></td><td><code>{escape(json.dumps(field.get('default')))}</code></td>"
         f"<td>{escape(field.get('description', ''))}</td></tr>"
         for name, field in schema["properties"].items()
     )
-    return f"<table>{''.join(rows)}</table><p>Answers:</p>"
+    return f"<table>{''.join(rows)}</table><p>Responses:</p>"
 
 
-def _answer(answer: tuple[str, dict[str, Any]]) -> str:
-    status, about = answer
-    return f"<tr><td><code>{escape(status)}</code></td><td>{escape(about['description'])}</td></tr>"
+def _response(response: tuple[str, dict[str, Any]]) -> str:
+    status, details = response
+    return f"<tr><td><code>{escape(status)}</code></td><td>{escape(details['description'])}</td></tr>"

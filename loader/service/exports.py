@@ -1,4 +1,4 @@
-"""What a dry run and an export that are asked for by HTTP do: bodies in, our own commands' work, answers out."""
+"""Dry run and export over HTTP: request bodies, the same work as the commands do, response bodies."""
 
 from __future__ import annotations
 
@@ -22,91 +22,92 @@ from loader.errors import GuardError, LockedError, UsageError
 from loader.hours import HOUR, Window, iso
 from loader.lines import HourSummary
 from loader.runs.run import Job, held_back
-from loader.service.access import Access
+from loader.service.error_responses import FieldError
 from loader.service.metrics import Metrics
-from loader.service.refusals import FieldError
-from loader.service.watch import Watch
+from loader.service.snapshot import SnapshotCache
+from loader.service.warehouse_access import WarehouseAccess
 from loader.stopping import StopSignal
 
 MAX_DRY_RUN_LINES = 10_000
-DRY_RUNS_AT_A_TIME, DRY_RUN_WAIT = 2, 10.0
-# Whoever waits for an answer waits for so long: the next run goes on where an export gave up.
+MAX_CONCURRENT_DRY_RUNS, DRY_RUN_WAIT = 2, 10.0
+# A client waits for the response; what an export did not send in this time is left to the next run.
 GIVE_UP_AFTER, LOCK_TIMEOUT = timedelta(minutes=2), 5.0
 
 
-def _is_text(value: Any) -> Any:
+def _require_iso_text(value: Any) -> Any:
     if value is not None and (not isinstance(value, str) or "-" not in value):
-        raise ValueError("it is no ISO 8601 time: write 2024-01-15T14:00:00Z")
+        raise ValueError("must be an ISO 8601 time such as 2024-01-15T14:00:00Z")
     return value
 
 
-def _is_whole(value: Any) -> Any:
-    # JSON has one kind of number: 10.0 is 10. A text or a truth is none.
+def _integral_float_to_int(value: Any) -> Any:
+    # JSON has a single number type, so 10.0 is valid. Strings and booleans are not.
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
-Time = Annotated[datetime, BeforeValidator(_is_text)]
+Time = Annotated[datetime, BeforeValidator(_require_iso_text)]
 
 
-class Times(BaseModel):
-    """From when to when; UTC unless they say otherwise."""
+class TimeRange(BaseModel):
+    """A range of time; times without an offset are UTC."""
 
     model_config = ConfigDict(extra="forbid")
 
-    start_time_utc: Time | None = Field(default=None, description="Start; not on the hour: widened to whole hours")
-    end_time_utc: Time | None = Field(default=None, description="End, not included; needs a start. Default: now")
+    start_time_utc: Time | None = Field(default=None, description="Start; rounded down to a full hour")
+    end_time_utc: Time | None = Field(default=None, description="End, exclusive; requires a start. Default: now")
 
     def window(self, now: datetime) -> Window | None:
-        """The hours; None when no time was said.
+        """The hours of the range, or None when no times are given.
 
         Raises:
-            FieldError: an end without a start, a start in the future, or after the end.
+            FieldError: there is an end without a start, or the start is in the future or not before the end.
         """
         if self.start_time_utc is None:
             if self.end_time_utc is not None:
-                raise FieldError("end_time_utc", "it needs a start_time_utc.")
+                raise FieldError("end_time_utc", "requires a start_time_utc.")
             return None
         start, end = self.start_time_utc.isoformat(), self.end_time_utc.isoformat() if self.end_time_utc else None
         try:
             return hours.between(start, end, now)
         except UsageError as error:
-            said = str(error).replace("--start", "start_time_utc").replace("--end", "end_time_utc")
-            raise FieldError("end_time_utc" if said.startswith("end_time_utc") else "start_time_utc", said) from error
+            message = str(error).replace("--start", "start_time_utc").replace("--end", "end_time_utc")
+            field = "end_time_utc" if message.startswith("end_time_utc") else "start_time_utc"
+            raise FieldError(field, message) from error
         except OverflowError as error:
-            raise FieldError("start_time_utc", "it is beyond the hours that can be told.") from error
+            raise FieldError("start_time_utc", "is outside the range of times that are supported.") from error
 
 
-class DryRunRequest(Times):
-    """What to show."""
+class DryRunRequest(TimeRange):
+    """Which lines to show. Without times: of all hours."""
 
-    limit: Annotated[int, Field(strict=True, ge=1, le=MAX_DRY_RUN_LINES), BeforeValidator(_is_whole)] = Field(
-        default=10, description="Lines to show, newest hour first"
+    limit: Annotated[int, Field(strict=True, ge=1, le=MAX_DRY_RUN_LINES), BeforeValidator(_integral_float_to_int)] = (
+        Field(default=10, description="Number of lines to show, newest hour first")
     )
 
 
-class ExportRequest(Times):
-    """What to send. Nothing said: every complete hour that CloudZero does not hold as it is now."""
+class ExportRequest(TimeRange):
+    """What to send. Without times and limit: every complete hour whose current lines CloudZero does not have."""
 
-    limit: Annotated[int, Field(strict=True, ge=1), BeforeValidator(_is_whole)] | None = Field(
+    limit: Annotated[int, Field(strict=True, ge=1), BeforeValidator(_integral_float_to_int)] | None = Field(
         default=None,
-        description="Only the newest hours with so many lines together; whole hours, and at least one",
+        description="Only the newest whole hours that together have at most this many lines; at least one hour",
     )
     operation: Literal["replace_hourly", "replace_drop", "sum"] = Field(
         default="replace_hourly",
-        description="replace_drop replaces a whole month; sum adds to what is there, twice if it is asked twice",
+        description="replace_drop replaces a whole month; sum adds to what CloudZero has, again with each request",
     )
 
 
 class DryRunData(BaseModel):
-    """Lines in LiteLLM's words and as they are sent; totals over all hours that were asked for."""
+    """Lines with LiteLLM's field names and as they are sent; totals over all requested hours."""
 
     usage_data: list[dict[str, Any]]
     cbf_data: list[dict[str, str]]
     summary: dict[str, float]
 
 
-class DryRunAnswer(BaseModel):
-    """As LiteLLM answers."""
+class DryRunResponse(BaseModel):
+    """The same shape as LiteLLM's response."""
 
     message: str
     status: Literal["success"]
@@ -114,14 +115,14 @@ class DryRunAnswer(BaseModel):
 
 
 class LeftOut(BaseModel):
-    """What was asked for and not sent, for it is not complete: all hours from this one on."""
+    """Requested hours that were not sent because they are not complete: all hours from `from` on."""
 
     start: str = Field(serialization_alias="from", description="The first hour that was not sent, UTC")
     why: str
 
 
-class ExportAnswer(BaseModel):
-    """As LiteLLM answers, and what was sent. `cost` is USD, as text with every digit."""
+class ExportResponse(BaseModel):
+    """The same shape as LiteLLM's response, with what was sent. `cost` is in USD, as text with all digits."""
 
     message: str
     status: Literal["success"]
@@ -132,67 +133,69 @@ class ExportAnswer(BaseModel):
 
 @dataclass(frozen=True)
 class Exports:
-    """The two endpoints' work."""
+    """Carries out the requests of the two endpoints."""
 
     job: Job
-    access: Access
+    access: WarehouseAccess
     metrics: Metrics
-    watch: Watch
+    snapshots: SnapshotCache
     stop: StopSignal
     dry_runs: BoundedSemaphore
 
-    def dry_run(self, asked: DryRunRequest) -> dict[str, object]:
+    def dry_run(self, request: DryRunRequest) -> dict[str, object]:
         """The newest lines, and the totals over the whole window.
 
         Raises:
-            LoaderError: the body makes no sense, or the warehouse cannot be read.
+            LoaderError: the times are not valid, or the warehouse cannot be read.
         """
-        window = asked.window(_now())
-        with self._one_of_few(), self.access.to_read(DRY_RUN_WAIT) as warehouse:
+        window = request.window(_now())
+        with self._dry_run_slot(), self.access.open_for_reading(DRY_RUN_WAIT) as warehouse:
             hours = [hour for hour in warehouse.hours(window) if hour.line_count]
-            return dry_run_answer(list(warehouse.lines(window, newest=asked.limit)), hours)
+            return dry_run_answer(list(warehouse.lines(window, newest=request.limit)), hours)
 
-    def export(self, asked: ExportRequest) -> dict[str, object]:
-        """Send, and say what was sent.
+    def export(self, request: ExportRequest) -> dict[str, object]:
+        """Send the requested hours, and return what was sent.
 
         Raises:
-            LoaderError: the credentials are missing, the body makes no sense, another push is under way, nothing that
-                was asked for is complete, a guard held hours back, or as `Push.run`.
+            LoaderError: credentials are missing, the request is not valid, another push is in progress, none of the
+                requested hours is complete, a guard held hours back, or as `Push.run`.
         """
         everyone = read_all_credentials()
-        window = asked.window(_now())
-        if window is None and asked.operation != "replace_hourly":
-            raise FieldError("operation", f"{asked.operation} needs a start_time_utc.")
-        if asked.operation == "replace_drop" and (asked.limit is not None or not (window and window.is_whole_month())):
+        window = request.window(_now())
+        if window is None and request.operation != "replace_hourly":
+            raise FieldError("operation", f"{request.operation} requires a start_time_utc.")
+        is_month = window is not None and window.is_whole_month()
+        if request.operation == "replace_drop" and (request.limit is not None or not is_month):
             raise FieldError(
                 "operation",
-                "replace_drop replaces a whole month of CloudZero's: give exactly one UTC month, such as start_time_utc"
+                "replace_drop replaces a whole month at CloudZero: give exactly one UTC month, such as start_time_utc"
                 " 2024-01-01 and end_time_utc 2024-02-01, and no limit.",
             )
         since, left_out = self.job.since, None
         if window is not None and since is not None and window.start < since:
             raise FieldError(
-                "start_time_utc", f"hours before {iso(since)} are another exporter's (LOADER_PUSH_SINCE): begin there."
+                "start_time_utc",
+                f"hours before {iso(since)} belong to another exporter (LOADER_PUSH_SINCE): start there.",
             )
         if window is not None:
-            window, left_out = self._complete_part(window, asked.operation)
-        chosen = window if asked.limit is None else self._newest(window, asked.limit)
+            window, left_out = self._complete_part(window, request.operation)
+        chosen = window if request.limit is None else self._newest(window, request.limit)
         job = replace(self.job, lock_timeout=LOCK_TIMEOUT, policy=replace(self.job.policy, give_up_after=GIVE_UP_AFTER))
-        selection = Selection(Pending(since) if chosen is None else chosen, asked.operation)
+        selection = Selection(Pending(since) if chosen is None else chosen, request.operation)
         try:
-            with self.access.to_work(), self.metrics.sending() as sent:
+            with self.access.exclusive(), self.metrics.sending() as sent:
                 callbacks = PushCallbacks(responded=self.metrics.answered)
                 pushes = job.sender(everyone, self.stop, callbacks).push_all(selection, sent)
         finally:
-            self.watch.expire()
+            self.snapshots.invalidate()
         if left := held_back(pushes):
             also = f" {left_out.why}" if left_out else ""
-            raise GuardError(f"{limits.explain(left)} Sent beside them: {sent.hours} hour(s).{also}")
+            raise GuardError(f"{limits.explain(left)} All other hours were sent: {sent.hours} hour(s).{also}")
         return pushes_answer(pushes, sent) | {"left_out": left_out.model_dump(by_alias=True) if left_out else None}
 
     def _complete_part(self, window: Window, operation: str) -> tuple[Window, LeftOut | None]:
-        """The hours of the window that had ended when dbt last ran, and what is left out with the others."""
-        with self.access.to_read(LOCK_TIMEOUT) as warehouse:
+        """The hours of the window that had ended when dbt last ran, and the rest, which is left out."""
+        with self.access.open_for_reading(LOCK_TIMEOUT) as warehouse:
             built_at = warehouse.built_at()
         complete = window.cut_to(built_at)
         if complete.end == window.end:
@@ -200,13 +203,13 @@ class Exports:
         built = f"the models were last built at {iso(built_at)}"
         if operation == "replace_drop":
             raise GuardError(
-                f"The month is not complete: {built}. Send what there is of it with replace_hourly, or ask for"
-                " replace_drop when it is over."
+                f"The month is not complete: {built}. Send its complete hours with replace_hourly, or use replace_drop"
+                " after the end of the month."
             )
         if operation == "sum":
             raise GuardError(
-                f"Hours from {iso(complete.end)} on are not complete: {built}. What is asked for twice is added twice,"
-                " so nothing was sent: ask for a sum that ends before them."
+                f"Hours from {iso(complete.end)} on are not complete: {built}. Nothing was sent, because sending them"
+                " again later with sum would count them twice: choose an end_time_utc before them."
             )
         if complete.is_empty:
             raise GuardError(f"Nothing from {window} is complete yet: {built}. The next run sends it.")
@@ -214,7 +217,7 @@ class Exports:
         return complete, LeftOut(start=iso(complete.end), why=why)
 
     def _newest(self, window: Window | None, limit: int) -> Window:
-        with self.access.to_read(LOCK_TIMEOUT) as warehouse:
+        with self.access.open_for_reading(LOCK_TIMEOUT) as warehouse:
             complete_until = warehouse.complete_until()
             hours = [hour for hour in warehouse.hours(window) if hour.start < complete_until]
         if window is None and self.job.since is not None:
@@ -222,9 +225,9 @@ class Exports:
         return newest_hours(hours, limit) or Window(complete_until, complete_until)
 
     @contextmanager
-    def _one_of_few(self) -> Iterator[None]:
+    def _dry_run_slot(self) -> Iterator[None]:
         if not self.dry_runs.acquire(timeout=DRY_RUN_WAIT):
-            raise LockedError(f"{DRY_RUNS_AT_A_TIME} dry runs are under way: try again when one has ended.")
+            raise LockedError(f"{MAX_CONCURRENT_DRY_RUNS} dry runs are in progress: try again when one has finished.")
         try:
             yield
         finally:
@@ -232,11 +235,14 @@ class Exports:
 
 
 def newest_hours(hours: Sequence[HourSummary], limit: int) -> Window | None:
-    """The newest hours with at most so many lines together, and at least one: an hour is sent whole or not at all.
+    """The newest hours that together have at most `limit` lines, but at least one hour: hours are never split.
 
     Args:
-        hours: oldest first.
-        limit: lines.
+        hours: the hours to choose from, oldest first.
+        limit: the number of lines.
+
+    Returns:
+        A window over the chosen hours; None when no hour has lines.
     """
     with_lines = [hour for hour in hours if hour.line_count]
     chosen = within_limit(with_lines, limit, oldest_first=False, at_least_one=True)

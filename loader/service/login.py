@@ -1,4 +1,4 @@
-"""The form that gives a browser its cookie. One file without anything from elsewhere."""
+"""The login form, which gives a browser its cookie. A single page without external resources."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from urllib.parse import parse_qs
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import HTMLResponse, RedirectResponse
 
-from loader.service.auth import COOKIE, COOKIE_SECONDS, Doorkeeper
+from loader.service.auth import COOKIE, COOKIE_SECONDS, Authenticator
 
 STYLE = (
     ":root{color-scheme:light dark;font:16px/1.5 system-ui,sans-serif}"
@@ -24,7 +24,7 @@ HEADERS = {
         " frame-ancestors 'none'"
     ),
     "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "same-origin",  # with none at all a browser would say of the form that it comes from nowhere
+    "Referrer-Policy": "same-origin",  # with `no-referrer` the browser would send `Origin: null` with the form
     "Cache-Control": "no-store",
 }
 FORM = """<h1>litellm-cbf</h1>
@@ -32,37 +32,41 @@ FORM = """<h1>litellm-cbf</h1>
 autocomplete="current-password" required autofocus><button>Log in</button></form>"""
 
 
-def html(body: str, title: str = "litellm-cbf", status: int = 200) -> HTMLResponse:
-    """A small page in the plain style."""
+def html_page(body: str, title: str = "litellm-cbf", status: int = 200) -> HTMLResponse:
+    """A small HTML page: title and body are HTML, not text."""
     head = f'<meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>{title}</title>'
     text = f'<!doctype html><html lang="en"><head>{head}<style>{STYLE}</style></head><body>{body}</body></html>'
     return HTMLResponse(text, status, HEADERS)
 
 
-def make_router(doorkeeper: Doorkeeper) -> APIRouter:
-    """`/login` and `/logout`."""
+def make_router(authenticator: Authenticator) -> APIRouter:
+    """The routes `/login` and `/logout`."""
     router = APIRouter(include_in_schema=False)
 
     @router.get("/login")
     async def form() -> Response:
-        return RedirectResponse("/", 303) if doorkeeper.is_open else html(FORM)
+        return RedirectResponse("/", 303) if authenticator.is_disabled else html_page(FORM)
 
     @router.post("/login")
     async def login(request: Request) -> Response:
         fields = parse_qs((await request.body()).decode("utf-8", "replace"))
-        if not doorkeeper.is_key(fields.get("key", [""])[0].strip()):
-            return html(f"{FORM}<p role='alert'>That is not the key.</p>", status=401)
-        answer = RedirectResponse("/", 303, {"Cache-Control": "no-store"})
-        answer.set_cookie(
-            COOKIE, doorkeeper.cookie(), max_age=COOKIE_SECONDS, httponly=True, samesite="strict",
+        if not authenticator.is_key(fields.get("key", [""])[0].strip()):
+            return html_page(f"{FORM}<p role='alert'>The key is wrong.</p>", status=401)
+        response = RedirectResponse("/", 303, {"Cache-Control": "no-store"})
+        response.set_cookie(
+            COOKIE,
+            authenticator.cookie(),
+            max_age=COOKIE_SECONDS,
+            httponly=True,
+            samesite="strict",
             secure=request.url.scheme == "https",
-        )  # fmt: skip
-        return answer
+        )
+        return response
 
     @router.get("/logout")
     async def logout() -> Response:
-        answer = RedirectResponse("/login", 303, {"Cache-Control": "no-store"})
-        answer.delete_cookie(COOKIE, httponly=True, samesite="strict")
-        return answer
+        response = RedirectResponse("/login", 303, {"Cache-Control": "no-store"})
+        response.delete_cookie(COOKIE, httponly=True, samesite="strict")
+        return response
 
     return router

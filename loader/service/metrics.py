@@ -1,4 +1,4 @@
-"""What Prometheus reads. deploy/prometheus/alerts.yml and docs/service.md use these names."""
+"""Prometheus metrics. deploy/prometheus/alerts.yml and docs/service.md use these names."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ from loader.config.settings import Stream
 from loader.delivery.limits import MONTH_BYTES, MONTH_ROWS
 from loader.delivery.retry import Sent
 from loader.hours import HOUR
-from loader.service.watch import Watch
+from loader.service.snapshot import SnapshotCache
 
 OK, FAILED, LOCKED = OUTCOMES = ("ok", "failed", "locked")
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 
 
 class Metrics(Collector):
-    """Counts what this process does, and shows what the warehouse says. Money is a Decimal up to the scrape."""
+    """Counters of this process and gauges from the warehouse. Money is a Decimal until it is exposed."""
 
-    def __init__(self, watch: Watch, streams: Sequence[Stream]) -> None:
-        self._watch = watch
+    def __init__(self, snapshots: SnapshotCache, streams: Sequence[Stream]) -> None:
+        self._snapshots = snapshots
         self._has_stream = bool(streams)
         self._lock = threading.Lock()
-        self._settled = Sent()
-        self._under_way: list[Sent] = []
+        self._finished = Sent()
+        self._in_progress: list[Sent] = []
         self._runs: Counter[str] = Counter(dict.fromkeys(OUTCOMES, 0))
         self._statuses: Counter[str] = Counter()
         self._started = datetime.now(timezone.utc)
@@ -42,25 +42,25 @@ class Metrics(Collector):
         self._registry.register(self)
 
     def text(self) -> bytes:
-        """All of them, as Prometheus reads them."""
-        self._watch.look()
+        """All metrics in the Prometheus text format."""
+        self._snapshots.refresh()
         return generate_latest(self._registry)
 
     @contextmanager
     def sending(self) -> Iterator[Sent]:
-        """What a push counts in; shown while it goes on, for a first load takes long."""
+        """The counts of one push, exposed while it is in progress, because a first push takes long."""
         sent = Sent()
         with self._lock:
-            self._under_way.append(sent)
+            self._in_progress.append(sent)
         try:
             yield sent
         finally:
             with self._lock:
-                self._under_way.remove(sent)
-                _add(self._settled, sent)
+                self._in_progress.remove(sent)
+                _add(self._finished, sent)
 
-    def ran(self, outcome: str, at: datetime) -> None:
-        """A run has ended."""
+    def record_run(self, outcome: str, at: datetime) -> None:
+        """Count a run that ended with one of OUTCOMES at this time (UTC)."""
         with self._lock:
             self._runs[outcome] += 1
             self._last_run = at
@@ -68,54 +68,61 @@ class Metrics(Collector):
                 self._last_success = at
 
     def answered(self, status: str) -> None:
-        """AnyCost has answered with this status; `none` for no answer."""
+        """Count a request to AnyCost by the status of its response; `none` if there was none."""
         with self._lock:
             self._statuses[status] += 1
 
     def describe(self) -> list[Metric]:
-        """Nothing: registering reads no warehouse."""
+        """Empty, so that registering the collector does not read the warehouse."""
         return []
 
     def collect(self) -> Iterator[Metric]:
-        """See `Collector`."""
+        """The metrics, for one scrape."""
         with self._lock:
             sent = Sent()
-            for each in [self._settled, *self._under_way]:
+            for each in [self._finished, *self._in_progress]:
                 _add(sent, each)
             runs, statuses = dict(self._runs), dict(self._statuses)
             last_run, last_success = self._last_run, self._last_success
-        yield _counter("litellm_cbf_sent_cost_usd", "US dollars of the lines that AnyCost has taken", sent.cost)
-        yield _counter("litellm_cbf_sent_lines", "Lines that AnyCost has taken", sent.lines)
-        yield _counter("litellm_cbf_sent_bytes", "Bytes of the bodies that AnyCost has taken", sent.bytes)
-        yield _labelled("litellm_cbf_runs", "Runs of dbt and a push on the schedule, by outcome", "outcome", runs)
-        yield _labelled(
-            "litellm_cbf_anycost_requests", "Requests to AnyCost, by status of the answer", "status", statuses
-        )
-        # What an alert counts from while no run has ended well.
-        yield from _moment("litellm_cbf_started_timestamp_seconds", "When this process began", self._started)
+        yield _counter("litellm_cbf_sent_cost_usd", "Cost in US dollars of the lines that AnyCost accepted", sent.cost)
+        yield _counter("litellm_cbf_sent_lines", "Lines that AnyCost accepted", sent.lines)
+        yield _counter("litellm_cbf_sent_bytes", "Bytes of the request bodies that AnyCost accepted", sent.bytes)
+        yield _labelled("litellm_cbf_runs", "Scheduled runs of dbt and push, by outcome", "outcome", runs)
+        yield _labelled("litellm_cbf_anycost_requests", "Requests to AnyCost, by response status", "status", statuses)
+        # For alerts, as long as no run has succeeded.
+        yield from _moment("litellm_cbf_started_timestamp_seconds", "When this process started", self._started)
         yield from _moment("litellm_cbf_last_run_timestamp_seconds", "When the last run ended", last_run)
-        yield from _moment("litellm_cbf_last_success_timestamp_seconds", "When the last good run ended", last_success)
-        yield from self._of_the_warehouse()
+        yield from _moment(
+            "litellm_cbf_last_success_timestamp_seconds", "When the last successful run ended", last_success
+        )
+        yield from self._from_warehouse()
 
-    def _of_the_warehouse(self) -> Iterator[Metric]:
-        yield _gauge("litellm_cbf_month_limit_bytes", "Bytes that a stream may hold of a month", MONTH_BYTES)
-        yield _gauge("litellm_cbf_month_limit_rows", "Lines that a stream may hold of a month", MONTH_ROWS)
-        seen = self._watch.seen
-        if seen is None:
+    def _from_warehouse(self) -> Iterator[Metric]:
+        yield _gauge("litellm_cbf_month_limit_bytes", "Largest size in bytes of a month in a stream", MONTH_BYTES)
+        yield _gauge("litellm_cbf_month_limit_rows", "Largest number of lines of a month in a stream", MONTH_ROWS)
+        snapshot = self._snapshots.snapshot
+        if snapshot is None:
             return
-        built = "When the run of dbt began that last summed usage"
-        yield from _moment("litellm_cbf_models_built_timestamp_seconds", built, seen.built_at)
+        built = "When the last dbt run that summed usage started"
+        yield from _moment("litellm_cbf_models_built_timestamp_seconds", built, snapshot.built_at)
         if not self._has_stream:
             return
-        age = (datetime.now(timezone.utc) - seen.pending[0] - HOUR).total_seconds() if seen.pending else 0.0
+        age = (datetime.now(timezone.utc) - snapshot.pending[0] - HOUR).total_seconds() if snapshot.pending else 0.0
         yield _gauge(
-            "litellm_cbf_pending_hours", "Complete hours that CloudZero does not hold as they are now",
-            len(seen.pending),
-        )  # fmt: skip
-        yield _gauge("litellm_cbf_oldest_pending_age_seconds", "How long ago the oldest of them ended", max(0.0, age))
-        size = GaugeMetricFamily("litellm_cbf_month_bytes", "Bytes held of a month", labels=("month", "stream"))
-        rows = GaugeMetricFamily("litellm_cbf_month_rows", "Lines held of a month", labels=("month", "stream"))
-        for stream, month, room in seen.months:
+            "litellm_cbf_pending_hours",
+            "Complete hours whose current lines CloudZero does not have",
+            len(snapshot.pending),
+        )
+        yield _gauge(
+            "litellm_cbf_oldest_pending_age_seconds", "Seconds since the oldest pending hour ended", max(0.0, age)
+        )
+        size = GaugeMetricFamily(
+            "litellm_cbf_month_bytes", "Bytes of a month that the stream holds", labels=("month", "stream")
+        )
+        rows = GaugeMetricFamily(
+            "litellm_cbf_month_rows", "Lines of a month that the stream holds", labels=("month", "stream")
+        )
+        for stream, month, room in snapshot.months:
             size.add_metric((f"{month:%Y-%m}", stream), room.size)
             rows.add_metric((f"{month:%Y-%m}", stream), room.rows)
         yield size
@@ -131,7 +138,7 @@ def _add(total: Sent, sent: Sent) -> None:
 
 
 def _counter(name: str, text: str, value: Decimal | int) -> Metric:
-    return CounterMetricFamily(name, text, value=float(value))  # Prometheus knows nothing else
+    return CounterMetricFamily(name, text, value=float(value))  # Prometheus has floats only
 
 
 def _labelled(name: str, text: str, label: str, values: dict[str, int]) -> Metric:
@@ -146,6 +153,6 @@ def _gauge(name: str, text: str, value: float) -> Metric:
 
 
 def _moment(name: str, text: str, moment: datetime | None) -> Iterator[Metric]:
-    """Seconds since 1970; no sample while there is none, for 1970 is long ago."""
+    """A Unix timestamp in seconds; no sample while there is no moment, as 0 would mean 1970."""
     if moment is not None:
         yield _gauge(name, text, moment.timestamp())

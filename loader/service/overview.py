@@ -1,8 +1,8 @@
-"""Everything that the page shows, from one look at the warehouse. Reads, never writes; nothing here knows HTTP.
+"""Everything that the page shows, read from the warehouse in one go. Read-only, and independent of HTTP.
 
-A look costs about the same however long the history: sums of at most a month, lines of at most a week, the push log of
-the months that the calendar touches. Only cbf_hours, one short row for each hour, is read whole, by
-`loader.delivery.plan`.
+The cost of a read hardly depends on the length of the history: it covers sums of at most a month, lines of at most a
+week, and the push log of the months in the calendar. Only cbf_hours, with one short row per hour, is read completely,
+by `loader.delivery.plan`.
 """
 
 from __future__ import annotations
@@ -20,45 +20,47 @@ from loader.delivery.selection import Pending, Selection
 from loader.hours import HOUR, Window, floor_hour, iso, month_start
 from loader.lines import HourSummary
 from loader.money import decimal_text
-from loader.service import reads
-from loader.service.answers import Month, Overview, StreamOverview, Totals, Usage
-from loader.service.states import cells
+from loader.service import overview_queries
+from loader.service.hour_states import calendar_cells
+from loader.service.overview_schema import HourlyUsage, MonthLimits, Overview, PeriodTotals, StreamOverview
 from loader.warehouse.base import Warehouse
 
 CHART_DAYS, CALENDAR_DAYS = 7, 31
 ZERO = Decimal(0)
 
 
-def look(warehouse: Warehouse, wanted: Sequence[Stream], now: datetime, since: datetime | None = None) -> Overview:
+def read_overview(
+    warehouse: Warehouse, configured: Sequence[Stream], now: datetime, since: datetime | None = None
+) -> Overview:
     """Read the overview.
 
     Args:
-        warehouse: opened to read.
-        wanted: the streams to show, the first one first; when there are none, those that were ever sent to.
-        now: the clock (UTC).
-        since: nothing older is sent (`LOADER_PUSH_SINCE`), so nothing older is missed.
+        warehouse: opened for reading.
+        configured: the streams to show, in this order; if empty, all streams in the push log.
+        now: the current time (UTC).
+        since: hours before this one (UTC) are not sent (`LOADER_PUSH_SINCE`), so they do not count as missing.
 
     Raises:
-        ConfigurationError: the models are not there, or the database gave up.
+        ConfigurationError: the models are not built, or the database reported an error.
     """
     built_at = warehouse.built_at()
-    running = floor_hour(now)
-    chart = Window(running - (24 * CHART_DAYS - 1) * HOUR, running + HOUR)
-    newest = reads.newest_hour(warehouse)
+    current_hour = floor_hour(now)
+    chart = Window(current_hour - (24 * CHART_DAYS - 1) * HOUR, current_hour + HOUR)
+    newest = overview_queries.newest_hour(warehouse)
     periods = _periods(now, built_at, since)
-    sources = [reads.source(warehouse, window) for _, window in periods]
+    sources = [overview_queries.summed_spend(warehouse, window) for _, window in periods]
     window = Window(_first_day(now), _first_day(now) + timedelta(days=CALENDAR_DAYS))
-    lines = {hour.start: hour for hour in warehouse.hours(Window(month_start(window.start), running + HOUR))}
-    shown: list[Stream | None] = [*(wanted or streams(warehouse))] or [None]
-    # Whole months: a guard weighs what is pending against all that its month holds.
+    lines = {hour.start: hour for hour in warehouse.hours(Window(month_start(window.start), current_hour + HOUR))}
+    shown: list[Stream | None] = [*(configured or streams(warehouse))] or [None]
+    # Whole months, because the limit of a month counts everything that it holds.
     months = Window(month_start(window.start), window.end)
     records = {each: PushLog(warehouse, each).records(months) for each in shown if each is not None}
 
     def sent_to(stream: Stream | None) -> list[HourRecord] | None:
-        """What was sent of all lines: those of var streams share them, any other stream gets them all."""
+        """What was sent of all lines: the streams of var streams share them, a single stream gets them all."""
         if stream is None:
             return None
-        together = wanted if len(wanted) > 1 else [stream]
+        together = configured if len(configured) > 1 else [stream]
         return [record for each in together for record in records[each].values()]
 
     return Overview(
@@ -79,17 +81,17 @@ def look(warehouse: Warehouse, wanted: Sequence[Stream], now: datetime, since: d
             )
             for stream in shown
         ],
-        newest_lines=reads.newest_lines(warehouse, chart),
+        newest_lines=overview_queries.newest_lines(warehouse, chart),
     )
 
 
 def _first_day(now: datetime) -> datetime:
-    """The first day of the calendar."""
+    """The start of the first day of the calendar (UTC)."""
     return floor_hour(now).replace(hour=0) - timedelta(days=CALENDAR_DAYS - 1)
 
 
 def _periods(now: datetime, built_at: datetime, since: datetime | None) -> list[tuple[str, Window]]:
-    """The present UTC month and the last days, each up to the last complete hour."""
+    """The current UTC month and the last days, each up to the last complete hour."""
     complete_until = min(floor_hour(built_at), floor_hour(now))
     found = []
     for name, start in (
@@ -107,7 +109,7 @@ def _stream(
     now: datetime,
     since: datetime | None,
     records: Mapping[datetime, HourRecord],
-    totals: list[Totals],
+    totals: list[PeriodTotals],
 ) -> StreamOverview:
     window = Window(_first_day(now), _first_day(now) + timedelta(days=CALENDAR_DAYS))
     first = max(window.start, since) if since else window.start
@@ -118,20 +120,20 @@ def _stream(
         connection_id=stream.connection_id if stream else None,
         api_url=stream.api_url if stream else None,
         totals=totals,
-        calendar=cells(window, hours, records, chosen, now, since),
+        calendar=calendar_cells(window, hours, records, chosen, now, since),
         months=_months(now, records) if stream else [],
-        pushes=reads.pushes(warehouse, stream, now, CALENDAR_DAYS) if stream else [],
+        pushes=overview_queries.pushes(warehouse, stream, now, CALENDAR_DAYS) if stream else [],
     )
 
 
 def _totals(
     name: str,
     window: Window,
-    sums: reads.Source,
+    sums: overview_queries.SummedSpend,
     hours: Mapping[datetime, HourSummary],
     records: Sequence[HourRecord] | None,
-) -> Totals:
-    """The three sums, and what `loader reconcile` would say of them."""
+) -> PeriodTotals:
+    """The totals of a period, with the findings that `loader reconcile` would report."""
 
     def within(hour: datetime) -> bool:
         return window.start <= hour < window.end
@@ -142,7 +144,7 @@ def _totals(
         accepted = [record.accepted for record in records if record.accepted]
         amounts["sent"] = sum((entry.cost for entry in accepted if within(entry.hour)), ZERO)
     sent = amounts.get("sent")
-    return Totals(
+    return PeriodTotals(
         name=name,
         start=iso(window.start),
         end=iso(window.end),
@@ -157,30 +159,34 @@ def _totals(
     )
 
 
-def _usage(warehouse: Warehouse, window: Window) -> Usage:
-    by_model = reads.series(warehouse, window, reads.MODEL, reads.MODEL, "unknown model")
-    return Usage(
-        hours=[iso(hour) for hour in reads.hours_of(window)],
+def _usage(warehouse: Warehouse, window: Window) -> HourlyUsage:
+    by_model = overview_queries.series(
+        warehouse, window, overview_queries.MODEL, overview_queries.MODEL, "unknown model"
+    )
+    return HourlyUsage(
+        hours=[iso(hour) for hour in overview_queries.hours_of(window)],
         cost=decimal_text(sum((Decimal(each.cost) for each in by_model), ZERO)),
         tokens=sum(each.tokens for each in by_model),
         by_model=by_model,
-        by_team=reads.series(warehouse, window, reads.TEAM, reads.TEAM_NAME, "no team"),
+        by_team=overview_queries.series(
+            warehouse, window, overview_queries.TEAM, overview_queries.TEAM_NAME, "no team"
+        ),
     )
 
 
-def _months(now: datetime, records: Mapping[datetime, HourRecord]) -> list[Month]:
+def _months(now: datetime, records: Mapping[datetime, HourRecord]) -> list[MonthLimits]:
     """This month and the one before, newest first."""
-    held, this = month_usage(records), month_start(now)
-    return [_month(start, held.get(start, MonthUsage())) for start in (this, month_start(this - HOUR))]
+    used, this_month = month_usage(records), month_start(now)
+    return [_month(start, used.get(start, MonthUsage())) for start in (this_month, month_start(this_month - HOUR))]
 
 
-def _month(start: datetime, room: MonthUsage) -> Month:
-    return Month(
+def _month(start: datetime, usage: MonthUsage) -> MonthLimits:
+    return MonthLimits(
         month=f"{start:%Y-%m}",
-        rows=room.rows,
+        rows=usage.rows,
         rows_limit=MONTH_ROWS,
-        bytes=room.size,
+        bytes=usage.size,
         bytes_limit=MONTH_BYTES,
-        share=round(room.share, 4),
-        warns=room.share >= WARN_AT,
+        share=round(usage.share, 4),
+        warns=usage.share >= WARN_AT,
     )

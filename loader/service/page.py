@@ -1,4 +1,4 @@
-"""The page: `GET /`, the JSON that it shows, and its own files. Everything else of the service stands beside it."""
+"""The page: `GET /`, the JSON that it shows, and its static files. Independent of the rest of the service."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from fastapi import APIRouter, Depends, HTTPException, Request, Response
 
 from loader.config.settings import Stream
 from loader.errors import LoaderError, LockedError
-from loader.service.answers import Answer, Overview, Problem
-from loader.service.overview import look
-from loader.service.refusals import documented
+from loader.service.error_responses import describe_errors
+from loader.service.overview import read_overview
+from loader.service.overview_schema import Overview, OverviewResponse, ReadProblem
 from loader.warehouse.base import Warehouse
 
 FRESH_SECONDS = 60.0
@@ -34,7 +34,7 @@ MEDIA_TYPES = {
     "uPlot.iife.min.js": "text/javascript; charset=utf-8",
     "uPlot.LICENSE": "text/plain; charset=utf-8",
 }
-# No inline script or style, nothing from another host, in no other page's frame.
+# No inline scripts or styles, nothing from other hosts, no framing by other pages.
 HEADERS = {
     "Content-Security-Policy": (
         "default-src 'self'; object-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
@@ -46,58 +46,58 @@ PRIVATE = {"Cache-Control": "no-store"}
 
 
 class StaticFile(NamedTuple):
-    """One of the shipped files, and a tag that changes with it."""
+    """One of the static files, with an ETag made from its content."""
 
     content: bytes
     etag: str
 
 
-class Overviews:
-    """The newest overview, read again when it is older than a minute; one reader at a time."""
+class OverviewCache:
+    """The latest overview, read again when it is older than a minute; one thread reads at a time."""
 
     def __init__(
         self,
-        open_to_read: Callable[[], AbstractContextManager[Warehouse]],
+        open_for_reading: Callable[[], AbstractContextManager[Warehouse]],
         streams: Sequence[Stream],
         now: Callable[[], datetime],
         since: datetime | None = None,
         fresh_seconds: float = FRESH_SECONDS,
     ) -> None:
-        self._open_to_read = open_to_read
+        self._open_for_reading = open_for_reading
         self._streams, self._since = streams, since
         self._now, self._fresh_seconds = now, fresh_seconds
         self._reading = threading.Lock()
-        self._newest: Overview | None = None
+        self._latest: Overview | None = None
         self._read_at = 0.0
 
-    def answer(self) -> Answer:
-        """The newest overview; when the warehouse cannot be read, the last one with the reason.
+    def get(self) -> OverviewResponse:
+        """The latest overview; if the warehouse cannot be read, the previous one with the reason.
 
-        Waits for another reader only when there is nothing to show yet.
+        Waits for another thread's read only when there is no overview yet.
         """
-        last = self._newest
+        last = self._latest
         if not self._reading.acquire(blocking=last is None):
-            return Answer(problem=None, overview=last)
+            return OverviewResponse(problem=None, overview=last)
         try:
             return self._read()
         finally:
             self._reading.release()
 
-    def _read(self) -> Answer:
-        if self._newest is None or time.monotonic() - self._read_at >= self._fresh_seconds:
+    def _read(self) -> OverviewResponse:
+        if self._latest is None or time.monotonic() - self._read_at >= self._fresh_seconds:
             try:
-                with self._open_to_read() as warehouse:
-                    self._newest = look(warehouse, self._streams, self._now(), self._since)
+                with self._open_for_reading() as warehouse:
+                    self._latest = read_overview(warehouse, self._streams, self._now(), self._since)
             except LoaderError as error:
                 kind = "locked" if isinstance(error, LockedError) else "unreadable"
-                problem = Problem(kind=kind, message=" ".join(str(error).split()))  # type: ignore[arg-type]
-                return Answer(problem=problem, overview=self._newest)
+                problem = ReadProblem(kind=kind, message=" ".join(str(error).split()))  # type: ignore[arg-type]
+                return OverviewResponse(problem=problem, overview=self._latest)
             self._read_at = time.monotonic()
-        return Answer(problem=None, overview=self._newest)
+        return OverviewResponse(problem=None, overview=self._latest)
 
 
 def make_router(
-    open_to_read: Callable[[], AbstractContextManager[Warehouse]],
+    open_for_reading: Callable[[], AbstractContextManager[Warehouse]],
     streams: Sequence[Stream],
     require_key: Callable[..., Any],
     *,
@@ -105,38 +105,40 @@ def make_router(
     now: Callable[[], datetime] = lambda: datetime.now(timezone.utc),
     fresh_seconds: float = FRESH_SECONDS,
 ) -> APIRouter:
-    """The page's routes: `/`, `/api/overview`, `/static/{name}`.
+    """The routes of the page: `/`, `/api/overview`, `/static/{name}`.
 
     Args:
-        open_to_read: opens the warehouse; called at most once in `fresh_seconds`, and never twice at a time.
-        streams: what to show, the first one first; when there are none, every stream that was ever sent to.
-        require_key: a dependency of FastAPI's that lets a request in or raises; asked for every route.
-        since: nothing older is pending (`LOADER_PUSH_SINCE`).
-        now: the clock (UTC).
-        fresh_seconds: how long an overview is shown before it is read again.
+        open_for_reading: opens the warehouse; called at most once per `fresh_seconds`, and never concurrently.
+        streams: the streams to show, in this order; if empty, all streams in the push log.
+        require_key: a FastAPI dependency that raises unless the request is authorized; applied to every route.
+        since: hours before this one (UTC) are not pending (`LOADER_PUSH_SINCE`).
+        now: returns the current time (UTC).
+        fresh_seconds: how long an overview is served before it is read again.
     """
     router = APIRouter(dependencies=[Depends(require_key)])
-    overviews = Overviews(open_to_read, streams, now, since, fresh_seconds)
+    overviews = OverviewCache(open_for_reading, streams, now, since, fresh_seconds)
 
     @router.get("/", include_in_schema=False)
     def page() -> Response:
         return Response(static_file("index.html").content, headers=HEADERS | PRIVATE, media_type="text/html")
 
-    @router.get("/api/overview", summary="What the page shows", tags=["page"], responses=documented(401, 403, 503))
-    def overview(response: Response) -> Answer:
-        """Totals, usage by hour, the calendar of hours, month limits, last pushes and newest lines, from the warehouse.
+    @router.get(
+        "/api/overview", summary="The data of the page", tags=["page"], responses=describe_errors(401, 403, 503)
+    )
+    def overview(response: Response) -> OverviewResponse:
+        """Totals, usage by hour, the calendar of hours, month limits, latest pushes and newest lines.
 
-        At most a minute old. When the warehouse cannot be read, `problem` says why, and `overview` is the last one.
+        At most a minute old. If the warehouse cannot be read, `problem` says why and `overview` is the previous one.
         """
         response.headers.update(HEADERS | PRIVATE)
-        return overviews.answer()
+        return overviews.get()
 
     @router.get("/static/{name}", include_in_schema=False)
     def static(name: str, request: Request) -> Response:
         if name not in MEDIA_TYPES:
-            raise HTTPException(404, "There is no such file.")
+            raise HTTPException(404, "File not found.")
         file = static_file(name)
-        # `no-cache`: kept, but asked for again, so that a new version is seen at once.
+        # `no-cache` lets browsers store the file but makes them revalidate it, so that updates show immediately.
         headers = HEADERS | {"ETag": file.etag, "Cache-Control": "private, no-cache"}
         if file.etag in request.headers.get("If-None-Match", ""):
             return Response(status_code=304, headers=headers)
@@ -147,6 +149,6 @@ def make_router(
 
 @cache
 def static_file(name: str) -> StaticFile:
-    """One of the files that are shipped; the name is never a user's own."""
+    """Read one of the packaged files. The name must be one of ours, never taken from a request unchecked."""
     content = files("loader.service").joinpath("static", name).read_bytes()
     return StaticFile(content, f'"{hashlib.sha256(content).hexdigest()[:32]}"')

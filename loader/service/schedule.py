@@ -1,4 +1,4 @@
-"""The schedule: a run at once, then one every interval, never two at a time, whatever the last one came to."""
+"""The schedule: a run at startup, then one every interval, never two at a time, whether or not the last succeeded."""
 
 from __future__ import annotations
 
@@ -18,87 +18,95 @@ from loader.delivery.push import PushCallbacks
 from loader.errors import GuardError, LoaderError, LockedError, StoppedError
 from loader.money import decimal_text
 from loader.runs.run import Job, held_back, run
-from loader.service.access import Access
 from loader.service.metrics import FAILED, LOCKED, OK, Metrics
-from loader.service.watch import Watch
+from loader.service.snapshot import SnapshotCache
+from loader.service.warehouse_access import WarehouseAccess
 from loader.stopping import StopSignal
 
-WAIT_FOR_EXPORT = 900.0  # seconds; an export that was asked for by HTTP gives up long before
+WAIT_FOR_EXPORT = 900.0  # seconds; an export requested over HTTP gives up long before that
 MAX_JITTER = timedelta(minutes=1)
 
 
 @dataclass(frozen=True)
-class Ticker:
-    """Makes one run, says in one line how it ended, and counts it."""
+class ScheduledRun:
+    """One run of the schedule: logs its outcome in one line and counts it."""
 
     job: Job
-    access: Access
+    access: WarehouseAccess
     metrics: Metrics
-    watch: Watch
+    snapshots: SnapshotCache
     stop: StopSignal
 
     def __call__(self) -> None:
-        """Run; raises nothing."""
+        """Run; never raises."""
         if self.stop.is_set:
             return
         outcome = FAILED
         try:
-            said = self._run()
+            message = self._run()
             outcome = OK
         except StoppedError as error:
             self.job.say(f"Run stopped: {_line(error)}")
             return
         except LockedError as error:
-            outcome, said = LOCKED, f"Run left to the next: {_line(error)}"
+            outcome, message = LOCKED, f"Run skipped; the next one retries: {_line(error)}"
         except LoaderError as error:
-            said = f"Run failed, the next one tries again: {_line(error)}"
+            message = f"Run failed; the next one retries: {_line(error)}"
         except Exception as error:
-            # Not its text, of which nobody knows what is in it.
+            # Without the exception's text, which could hold a secret.
             place = traceback.extract_tb(error.__traceback__)[-1]
-            said = f"Run failed by a defect of ours: {type(error).__name__} in {place.filename}, line {place.lineno}."
+            message = f"Run failed: internal error, {type(error).__name__} in {place.filename}, line {place.lineno}."
         finally:
-            self.watch.expire()
-        self.metrics.ran(outcome, datetime.now(timezone.utc))
-        self.job.say(said)
+            self.snapshots.invalidate()
+        self.metrics.record_run(outcome, datetime.now(timezone.utc))
+        self.job.say(message)
 
     def _run(self) -> str:
-        with self.access.to_work(WAIT_FOR_EXPORT), self.metrics.sending() as sent:
+        with self.access.exclusive(WAIT_FOR_EXPORT), self.metrics.sending() as sent:
             pushes = run(self.job, self.stop, PushCallbacks(responded=self.metrics.answered), sent)
-        told = f"{sent.hours:,} hours, {sent.lines:,} lines, ${decimal_text(sent.cost)}"
+        total = f"{sent.hours:,} hours, {sent.lines:,} lines, ${decimal_text(sent.cost)}"
         if left := held_back(pushes):
-            raise GuardError(f"Sent {told}. {limits.explain(left)}")
-        return f"Run ended well: sent {told}." if sent.hours else "Run ended well: nothing was pending."
+            raise GuardError(f"Sent {total}. {limits.explain(left)}")
+        return f"Run succeeded: sent {total}." if sent.hours else "Run succeeded: nothing was pending."
 
 
-class Ticks(IntervalTrigger):  # type: ignore[misc]  # apscheduler has no types
-    """Every interval from its start on, whenever the run before was: the first one, which is at once, moves none.
+class FixedIntervalTrigger(IntervalTrigger):  # type: ignore[misc]  # apscheduler has no types
+    """Fires at fixed times, `start_date` plus whole intervals, whenever the previous run started.
 
-    A jitter of apscheduler's own is added to each tick and counts for the next: an hour would be longer than one.
+    APScheduler's own jitter moves each fire time and counts from the moved one, so that intervals would grow.
     """
 
     def get_next_fire_time(self, previous_fire_time: datetime | None, now: datetime) -> datetime | None:
-        """The first tick after the run before."""
+        """The first fixed time after the previous run."""
         after = previous_fire_time + timedelta(milliseconds=1) if previous_fire_time else now
-        tick: datetime | None = super().get_next_fire_time(None, after)
-        return tick
+        next_time: datetime | None = super().get_next_fire_time(None, after)
+        return next_time
 
 
 def make_schedule(run: Callable[[], None], interval: timedelta) -> BackgroundScheduler:
-    """A schedule that is not started yet; it then runs at once.
+    """Make a schedule; call its `start()`, which starts the first run immediately.
+
+    The second run starts later by a random delay, up to a minute or a tenth of the interval, so that several services
+    do not all run at the same moment; the runs after it keep that offset. A run that is due while another is in
+    progress is skipped, and several missed runs become one.
 
     Args:
-        run: one run; it raises nothing.
-        interval: from the beginning of one run to the next. Several services spread, for the second run of each is
-            later by up to a minute, or a tenth of it, and the others keep to the second; a run that would begin while
-            another goes on is left out, and several that were missed become one.
+        run: one run; must not raise.
+        interval: from the start of one run to the start of the next.
     """
-    logging.getLogger("apscheduler").setLevel(logging.ERROR)  # a run that takes longer than the interval is no news
-    now, later = datetime.now(timezone.utc), SystemRandom().random() * min(MAX_JITTER, interval / 10)
+    logging.getLogger("apscheduler").setLevel(logging.ERROR)  # no warning for a run longer than the interval
+    now, delay = datetime.now(timezone.utc), SystemRandom().random() * min(MAX_JITTER, interval / 10)
     schedule = BackgroundScheduler(executors={"default": ThreadPoolExecutor(1)}, timezone=timezone.utc)
     schedule.add_job(
-        run, Ticks(seconds=int(interval.total_seconds()), start_date=now + interval + later, timezone=timezone.utc),
-        next_run_time=now, max_instances=1, coalesce=True, misfire_grace_time=None,
-    )  # fmt: skip
+        run,
+        FixedIntervalTrigger(
+            seconds=int(interval.total_seconds()), start_date=now + interval + delay, timezone=timezone.utc
+        ),
+        next_run_time=now,
+        max_instances=1,
+        coalesce=True,
+        misfire_grace_time=None,
+    )
     return schedule
 
 

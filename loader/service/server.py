@@ -1,4 +1,4 @@
-"""`loader serve`: the app on a socket, the schedule beside it, and an orderly end."""
+"""`loader serve`: the app on a socket, the schedule in the background, and a graceful shutdown."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ from loader.hours import iso
 from loader.runs.dbt import kill_running
 from loader.runs.run import Job
 from loader.service.app import make_service
-from loader.service.guard import MAX_REQUESTS
+from loader.service.request_limits import MAX_REQUESTS
 from loader.service.schedule import make_schedule
 from loader.service.settings import ServiceSettings, minutes
 from loader.stopping import StopSignal
 
-# uvicorn answers whoever comes after these without a look at what is asked, probes too: so the requests under way are
-# bounded by `guard.MAX_REQUESTS` long before, and this is for connections on which nobody asks anything.
+# Beyond this number uvicorn answers every request with 503, probes included. `RequestLimits` refuses requests long
+# before; this limit is for idle connections.
 MAX_CONNECTIONS = 8 * MAX_REQUESTS
-# A request to CloudZero is given 120 s: an export that is told to stop has ended by then.
+# A request to CloudZero times out after 120 s, so an export that was asked to stop has ended by then.
 DRAIN_SECONDS = 135
 
 
 class Server(uvicorn.Server):
-    """uvicorn, which leaves the signals to us: a run must hear of them as well."""
+    """uvicorn without its signal handlers: `StopSignal` handles signals, for runs as well as for requests."""
 
     def __init__(self, config: uvicorn.Config, stop: StopSignal) -> None:
         super().__init__(config)
@@ -38,51 +38,58 @@ class Server(uvicorn.Server):
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
-        """Capture none."""
+        """Install no handlers."""
         yield
 
     async def on_tick(self, counter: int) -> bool:
-        """Asked ten times a second whether to end."""
+        """Called ten times a second: whether to shut down."""
         return await super().on_tick(counter) or self._stop.is_set
 
 
 def run_service(settings: ServiceSettings, job: Job) -> None:
-    """Serve until SIGTERM or Ctrl-C: then end the body in flight, answer what was asked, and return.
+    """Serve until SIGTERM or Ctrl-C; then finish the request to CloudZero and all open requests, and return.
 
-    A second signal ends the process at once, which is as safe as SIGKILL, and dbt with it.
+    A second signal ends the process and dbt immediately, which is as safe as SIGKILL.
 
     Raises:
-        ConfigurationError: the address cannot be listened on, or a setting is wrong.
+        ConfigurationError: the service cannot listen on the address, or a setting is not valid.
     """
 
     def say(message: str) -> None:
         job.say(f"{iso(datetime.now(timezone.utc))} {message}")
 
-    def end_at_once() -> None:
-        # In a session of its own it would go on, and hold the turn's place and its locks.
+    def exit_immediately() -> None:
+        # dbt has a session of its own: it would go on, and keep its locks.
         kill_running()
-        with suppress(RuntimeError):  # it came in the middle of another line
-            say(f"Ended at once by a second signal ({stop.name}).")
-        # Threads would be waited for.
+        with suppress(RuntimeError):  # the signal interrupted another write
+            say(f"Forced to exit by a second signal ({stop.name}).")
+        # Not sys.exit, which waits for threads.
         os._exit(128 + stop.number)
 
-    with StopSignal(end_at_once) as stop:
+    with StopSignal(exit_immediately) as stop:
         service = make_service(settings, replace(job, say=say), stop)
         listener = _listen(settings.host, settings.port)
         logging.getLogger("uvicorn").setLevel(logging.ERROR)
         config = uvicorn.Config(
-            service.app, access_log=False, log_config=None, log_level=None, lifespan="off", ws="none",
-            server_header=False, limit_concurrency=MAX_CONNECTIONS, timeout_graceful_shutdown=DRAIN_SECONDS,
-        )  # fmt: skip
-        schedule = make_schedule(service.ticker, settings.interval)
+            service.app,
+            access_log=False,
+            log_config=None,
+            log_level=None,
+            lifespan="off",
+            ws="none",
+            server_header=False,
+            limit_concurrency=MAX_CONNECTIONS,
+            timeout_graceful_shutdown=DRAIN_SECONDS,
+        )
+        schedule = make_schedule(service.scheduled_run, settings.interval)
         for warning in settings.warnings:
             say(f"Warning: {warning}")
-        say(f"Listening on {_url(listener)}, a run every {minutes(settings.interval)} minutes. Ctrl-C ends it.")
+        say(f"Listening on {_url(listener)}, a run every {minutes(settings.interval)} minutes. Press Ctrl-C to stop.")
         schedule.start()
         Server(config, stop).run(sockets=[listener])
         stop.set()
         schedule.shutdown(wait=True)
-        say(f"Ended by {stop.name}.")
+        say(f"Stopped by {stop.name}.")
 
 
 def _listen(host: str, port: int) -> socket.socket:
@@ -91,7 +98,7 @@ def _listen(host: str, port: int) -> socket.socket:
         return socket.create_server((host.strip("[]"), port), family=family, backlog=MAX_CONNECTIONS)
     except OSError as error:
         raise ConfigurationError(
-            f"The service cannot listen on {host}:{port}: {error.strerror or error}. Choose another --port or --host."
+            f"Could not listen on {host}:{port}: {error.strerror or error}. Choose another --port or --host."
         ) from error
 
 

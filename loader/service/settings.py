@@ -1,4 +1,4 @@
-"""What the service is told: by the environment, and by --host and --port."""
+"""Settings of the service: from the environment, and from --host and --port."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ LONGEST_INTERVAL = timedelta(days=7)
 
 @dataclass(frozen=True)
 class ServiceSettings:
-    """Where to listen, how often to run, and the key that is asked for; without one only loopback may be served."""
+    """Where to listen, how often to run, and the key that requests need. Without a key only loopback is allowed."""
 
     host: str
     port: int
@@ -27,43 +27,43 @@ class ServiceSettings:
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """What to say at the start."""
-        said = []
+        """Warnings to print at startup."""
+        warnings = []
         if self.master_key is None:
-            said.append(
-                "LOADER_MASTER_KEY is not set: everybody on this machine may read what is shown and start an export,"
-                " and only loopback is served."
+            warnings.append(
+                "LOADER_MASTER_KEY is not set: every user of this machine can read the page and start an export, and"
+                " only loopback is served."
             )
         if self.interval < DEFAULT_INTERVAL:
-            said.append(
-                f"CLOUDZERO_EXPORT_INTERVAL_MINUTES={minutes(self.interval)}: less than 60 is not recommended, for"
-                " only whole hours are sent."
+            warnings.append(
+                f"CLOUDZERO_EXPORT_INTERVAL_MINUTES={minutes(self.interval)}: less than 60 is not recommended,"
+                " because only whole hours are sent."
             )
-        return tuple(said)
+        return tuple(warnings)
 
 
 def read_service_settings(host: str, port: int, environ: Mapping[str, str] = os.environ) -> ServiceSettings:
-    """LOADER_MASTER_KEY or its file, and CLOUDZERO_EXPORT_INTERVAL_MINUTES (default 60).
+    """Read LOADER_MASTER_KEY (or LOADER_MASTER_KEY_FILE) and CLOUDZERO_EXPORT_INTERVAL_MINUTES (default 60).
 
     Args:
         host: the address to listen on.
-        port: the port; 0 takes a free one.
-        environ: where the rest comes from.
+        port: the port; 0 picks a free one.
+        environ: the environment to read.
 
     Raises:
-        ConfigurationError: one of them cannot be read, or others than this machine would be served without a key.
+        ConfigurationError: a setting is not valid, or there is no key and `host` is not loopback.
     """
     key = read_secret(environ, "LOADER_MASTER_KEY")
     if key is None and not is_loopback(host):
         raise ConfigurationError(
-            f"Without LOADER_MASTER_KEY (or LOADER_MASTER_KEY_FILE) only loopback is served, and --host {host} is none:"
-            " set a key, or leave --host out."
+            f"Without LOADER_MASTER_KEY (or LOADER_MASTER_KEY_FILE) only loopback is served, and --host {host} is not"
+            " loopback: set a key, or leave out --host."
         )
     return ServiceSettings(host, port, _interval(environ), key)
 
 
 def is_loopback(host: str) -> bool:
-    """Whether only this machine can reach an address; a name counts only when it is `localhost`."""
+    """Whether only this machine can reach the address. Of host names, only `localhost` counts."""
     name = host.strip("[]").lower()
     try:
         return ipaddress.ip_address(name).is_loopback
@@ -72,7 +72,7 @@ def is_loopback(host: str) -> bool:
 
 
 def minutes(interval: timedelta) -> int:
-    """An interval as it stands in the environment."""
+    """The interval in whole minutes, as in the environment."""
     return int(interval.total_seconds() // 60)
 
 
@@ -80,9 +80,10 @@ def _interval(environ: Mapping[str, str]) -> timedelta:
     text = environ.get("CLOUDZERO_EXPORT_INTERVAL_MINUTES", "").strip()
     if not text:
         return DEFAULT_INTERVAL
-    most = minutes(LONGEST_INTERVAL)
-    if not re.fullmatch(r"\d{1,6}", text, re.ASCII) or not 1 <= int(text) <= most:
+    longest = minutes(LONGEST_INTERVAL)
+    if not re.fullmatch(r"\d{1,6}", text, re.ASCII) or not 1 <= int(text) <= longest:
         raise ConfigurationError(
-            f"CLOUDZERO_EXPORT_INTERVAL_MINUTES={text[:20]!r} is no number of minutes from 1 to {most}."
+            f"CLOUDZERO_EXPORT_INTERVAL_MINUTES={text[:20]!r} is not valid: it must be a whole number of minutes from 1"
+            f" to {longest}."
         )
     return timedelta(minutes=int(text))

@@ -1,4 +1,4 @@
-"""A page in headless Chromium, and everything that it did wrong: console errors, dialogs, requests to another host."""
+"""A page in headless Chromium that records console messages, errors, dialogs and requests to other hosts."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ NAMES = ("chromium", "chromium-browser", "google-chrome")
 
 @contextmanager
 def chromium() -> Iterator[Browser]:
-    """A browser of the machine's own; nothing is downloaded. Without one the test is skipped, in .ci/run it fails."""
+    """The machine's own Chromium; nothing is downloaded. Without one the test is skipped, or fails in .ci/run."""
     program = next(filter(None, map(shutil.which, NAMES)), None)
     if program is None:
-        missing = "The page is tested in Chromium, which is not here: apt-get install chromium"
+        missing = "Chromium is not installed, which the tests of the page need: apt-get install chromium"
         (pytest.fail if os.environ.get("CI_NEEDS_CHROMIUM") else pytest.skip)(missing)
     with sync_playwright() as playwright:
-        # Its sandbox needs rights that containers do not give; the page is our own.
+        # Chromium's sandbox needs privileges that containers lack; only our own page is opened.
         browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
         yield browser
         browser.close()
@@ -35,7 +35,7 @@ def chromium() -> Iterator[Browser]:
 
 @contextmanager
 def served(app: FastAPI) -> Iterator[str]:
-    """The app on a free port of loopback; its URL."""
+    """Serve the app on a free loopback port; yields its URL."""
     server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=0, log_level="warning", lifespan="off"))
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
@@ -52,56 +52,56 @@ def served(app: FastAPI) -> Iterator[str]:
 
 @dataclass
 class Visit:
-    """A page that is open, and what it did that it must not do."""
+    """An open page, and what it did that is not allowed."""
 
     page: Page
     faults: list[str] = field(default_factory=list)
 
     def text(self, selector: str) -> str:
-        """What a reader sees there."""
+        """The visible text of the element."""
         return " ".join(self.page.locator(selector).inner_text().split())
 
     def texts(self, selector: str) -> list[str]:
-        """What a reader sees in each of them."""
+        """The visible text of each element."""
         return [" ".join(each.split()) for each in self.page.locator(selector).all_inner_texts()]
 
     def refresh(self) -> None:
-        """What the page does each minute, now."""
+        """Trigger the refresh that the page does every minute."""
         with self.page.expect_response("**/api/overview"):
             self.page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
-        # Not wait_for_function: it evaluates text in the page, which the page's own policy forbids.
+        # Not wait_for_function, which evaluates a string in the page: its Content-Security-Policy forbids that.
         self.page.evaluate("document.fonts.ready.then(() => true)")
 
-    def settled(self) -> Visit:
-        """Wait until something is shown."""
+    def wait_until_shown(self) -> Visit:
+        """Wait until the page shows data or a problem."""
         self.page.wait_for_selector("#main:not([hidden]), #problem:not([hidden])")
         return self
 
 
 @contextmanager
-def visit(browser: Browser, url: str, *, width: int = 1280, scheme: str = "light") -> Iterator[Visit]:
-    """Open the page; whatever it did wrong until the block ends fails the test."""
+def open_page(browser: Browser, url: str, *, width: int = 1280, scheme: str = "light") -> Iterator[Visit]:
+    """Open the page. At the end of the block, the test fails if the page did something that is not allowed."""
     context = browser.new_context(
         viewport={"width": width, "height": 900},
         color_scheme=scheme,  # type: ignore[arg-type]
     )
     page = context.new_page()
-    found = Visit(page)
+    visit = Visit(page)
     host = urlsplit(url).netloc
 
-    def dismissed(dialog: Dialog) -> None:
-        found.faults.append(f"dialog: {dialog.message}")
+    def on_dialog(dialog: Dialog) -> None:
+        visit.faults.append(f"dialog: {dialog.message}")
         dialog.dismiss()
 
-    def asked(request: Request) -> None:
+    def on_request(request: Request) -> None:
         if urlsplit(request.url).netloc != host:
-            found.faults.append(f"foreign: {request.url}")
+            visit.faults.append(f"other host: {request.url}")
 
-    page.on("console", lambda said: found.faults.append(f"console: {said.text}"))
-    page.on("pageerror", lambda error: found.faults.append(f"error: {error}"))
-    page.on("dialog", dismissed)
-    page.on("request", asked)
+    page.on("console", lambda message: visit.faults.append(f"console: {message.text}"))
+    page.on("pageerror", lambda error: visit.faults.append(f"error: {error}"))
+    page.on("dialog", on_dialog)
+    page.on("request", on_request)
     page.goto(url)
-    yield found.settled()
+    yield visit.wait_until_shown()
     context.close()
-    assert found.faults == []
+    assert visit.faults == []

@@ -1,4 +1,4 @@
-"""Reads what is deployed: units, Dockerfile, manifests. Finds the tools that judge them."""
+"""Reads the deployment files (Dockerfile, manifests), and finds the tools that check them."""
 
 from __future__ import annotations
 
@@ -21,72 +21,72 @@ SYSTEMD, KUBERNETES, PROMETHEUS = (ROOT / "deploy" / name for name in ("systemd"
 
 
 def tool(name: str) -> str:
-    """The path of a tool. Where it is not there, the test is skipped; CI_REQUIRE_TOOLS=1 makes that a failure."""
+    """The path of a tool. If it is not installed, the test is skipped; with CI_REQUIRE_TOOLS=1 it fails."""
     found = shutil.which(name, path=f"{BIN}{os.pathsep}{os.environ.get('PATH', '')}")
     if found:
         return found
-    reason = f"{name} is not on this machine; .ci/run gets it"
+    reason = f"{name} is not installed; .ci/run installs it"
     if os.environ.get("CI_REQUIRE_TOOLS") == "1":
         pytest.fail(reason)
     pytest.skip(reason)
 
 
 def run(*command: str | Path, **options: Any) -> subprocess.CompletedProcess[str]:
-    """A command, with what it said."""
+    """Run a command and capture its output."""
     return subprocess.run([*map(str, command)], capture_output=True, text=True, check=False, timeout=600, **options)
 
 
 @dataclass(frozen=True)
 class Instruction:
-    """One instruction of a Dockerfile, continued lines joined."""
+    """One instruction of a Dockerfile, with continuation lines joined."""
 
-    word: str
-    rest: str
+    name: str
+    arguments: str
 
     def list(self) -> list[str]:
-        """The parts of an exec form."""
-        parts: list[str] = json.loads(self.rest[self.rest.index("[") :])
+        """The arguments of the exec form, a JSON array."""
+        parts: list[str] = json.loads(self.arguments[self.arguments.index("[") :])
         return parts
 
 
 def dockerfile_stages() -> list[list[Instruction]]:
-    """The instructions of each stage, FROM first; what stands before the first FROM is left out."""
+    """The instructions of each stage, starting with FROM. Instructions before the first FROM are left out."""
     text = "\n".join(line for line in (ROOT / "Dockerfile").read_text("utf-8").splitlines() if line[:1] != "#")
     stages: list[list[Instruction]] = []
     for line in re.sub(r"\\\n\s*", " ", text).splitlines():
         if line.strip():
-            instruction = Instruction(*line.split(maxsplit=1))
-            if instruction.word == "FROM":
+            found = Instruction(*line.split(maxsplit=1))
+            if found.name == "FROM":
                 stages.append([])
             if stages:
-                stages[-1].append(instruction)
+                stages[-1].append(found)
     return stages
 
 
-def the(word: str) -> Instruction:
-    """The one instruction of that word in the last stage."""
-    (found,) = (each for each in dockerfile_stages()[-1] if each.word == word)
+def instruction(name: str) -> Instruction:
+    """The only instruction of this name in the last stage."""
+    (found,) = (each for each in dockerfile_stages()[-1] if each.name == name)
     return found
 
 
 def image_environment() -> dict[str, str]:
-    """What ENV of the last stage sets."""
-    return dict(pair.split("=", 1) for pair in the("ENV").rest.split())
+    """The variables that ENV of the last stage sets."""
+    return dict(pair.split("=", 1) for pair in instruction("ENV").arguments.split())
 
 
 def copies(stage: list[Instruction]) -> Iterator[tuple[Path, str]]:
-    """What a stage copies from the repository: source, and where to, below the WORKDIR."""
+    """What a stage copies from the repository: source, and target relative to WORKDIR."""
     for each in stage:
-        if each.word == "COPY" and not each.rest.startswith("--from="):
-            *sources, target = each.rest.split()
+        if each.name == "COPY" and not each.arguments.startswith("--from="):
+            *sources, target = each.arguments.split()
             for source in sources:
                 yield Path(source), target if target != "./" else f"./{Path(source).name}"
 
 
 def is_ignored(path: Path) -> bool:
-    """Whether .dockerignore keeps this path from the builder: the last line that fits it or a folder above it wins.
+    """Whether .dockerignore excludes this path. The last line that matches it or one of its parents decides.
 
-    Knows what our file uses: `*`, `!name` and `**/name` (docs.docker.com/build/concepts/context/#dockerignore-files).
+    Supports only what our file uses: `*`, `!name` and `**/name` (docs.docker.com/build/concepts/context/#dockerignore-files).
     """
     ignored = False
     above = [path, *path.parents][:-1]
@@ -95,14 +95,14 @@ def is_ignored(path: Path) -> bool:
             continue
         pattern = line.removeprefix("!")
         plain = pattern.removeprefix("**/")
-        assert plain == "*" or not re.search(r"[*?\[]", plain), f"{line}: more than is_ignored knows"
+        assert plain == "*" or not re.search(r"[*?\[]", plain), f"{line}: is_ignored does not support this pattern"
         if plain == "*" or any(each.name == plain if plain != pattern else each == Path(plain) for each in above):
             ignored = not line.startswith("!")
     return ignored
 
 
 def manifests() -> dict[str, dict[str, Any]]:
-    """Every Kubernetes object, by its file's path; kustomizations too."""
+    """Every Kubernetes object, including kustomizations, by the path of its file."""
     return {
         str(path.relative_to(KUBERNETES)): document
         for path in sorted(KUBERNETES.rglob("*.yaml"))
@@ -111,19 +111,19 @@ def manifests() -> dict[str, dict[str, Any]]:
 
 
 def pod_of(manifest: dict[str, Any]) -> dict[str, Any] | None:
-    """The pod's spec in a Deployment or CronJob; None for what runs nothing."""
+    """The pod spec of a Deployment or CronJob; None for objects without pods."""
     spec = manifest.get("spec", {})
     spec = spec.get("jobTemplate", {}).get("spec", spec)
     found: dict[str, Any] | None = spec.get("template", {}).get("spec")
     return found
 
 
-def restricted_faults(pod: dict[str, Any]) -> set[str]:
-    """What the Pod Security Standard "restricted" has against a pod.
+def restricted_violations(pod: dict[str, Any]) -> set[str]:
+    """The violations of the Pod Security Standard "restricted" by a pod.
 
-    kubernetes.io/docs/concepts/security/pod-security-standards/. Stricter in one thing: the root must be read-only.
+    kubernetes.io/docs/concepts/security/pod-security-standards/. In addition, the root filesystem must be read-only.
     """
-    faults = {name for name in ("hostNetwork", "hostPID", "hostIPC") if pod.get(name)}
+    violations = {name for name in ("hostNetwork", "hostPID", "hostIPC") if pod.get(name)}
     allowed = {
         "configMap",
         "csi",
@@ -134,28 +134,28 @@ def restricted_faults(pod: dict[str, Any]) -> set[str]:
         "projected",
         "secret",
     }
-    faults |= {f"volume {kind}" for volume in pod.get("volumes", []) for kind in set(volume) - {"name"} - allowed}
-    whole = pod.get("securityContext", {})
+    violations |= {f"volume {kind}" for volume in pod.get("volumes", []) for kind in set(volume) - {"name"} - allowed}
+    of_pod = pod.get("securityContext", {})
     for container in [*pod.get("initContainers", []), *pod["containers"]]:
         own = container.get("securityContext", {})
-        merged = whole | own
-        faults |= {"hostPort" for port in container.get("ports", []) if port.get("hostPort")}
+        merged = of_pod | own
+        violations |= {"hostPort" for port in container.get("ports", []) if port.get("hostPort")}
         if merged.get("runAsNonRoot") is not True:
-            faults.add("runAsNonRoot")
+            violations.add("runAsNonRoot")
         if merged.get("runAsUser") == 0:
-            faults.add("runAsUser")
+            violations.add("runAsUser")
         if merged.get("seccompProfile", {}).get("type") not in ("RuntimeDefault", "Localhost"):
-            faults.add("seccompProfile")
+            violations.add("seccompProfile")
         if own.get("allowPrivilegeEscalation") is not False:
-            faults.add("allowPrivilegeEscalation")
+            violations.add("allowPrivilegeEscalation")
         if own.get("privileged"):
-            faults.add("privileged")
+            violations.add("privileged")
         if own.get("readOnlyRootFilesystem") is not True:
-            faults.add("readOnlyRootFilesystem")
+            violations.add("readOnlyRootFilesystem")
         capabilities = own.get("capabilities", {})
         if "ALL" not in capabilities.get("drop", []) or set(capabilities.get("add", [])) - {"NET_BIND_SERVICE"}:
-            faults.add("capabilities")
-    return faults
+            violations.add("capabilities")
+    return violations
 
 
 PODS = {path: pod for path, each in manifests().items() if (pod := pod_of(each))}

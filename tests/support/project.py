@@ -13,7 +13,7 @@ from typing import Any
 import duckdb
 import yaml
 
-from tests.support.forks import finished
+from tests.support.forked_commands import finished
 from tests.support.litellm.database import Database
 from tests.support.litellm.requests import Row, write
 

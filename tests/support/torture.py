@@ -21,7 +21,7 @@ from loader.sandbox.anycost import AnyCostSandbox, FaultInjector, Limits
 from loader.sandbox.faults import KINDS
 from loader.sandbox.server import SandboxServer, serve_sandbox
 from tests.support.anycost import KEY, credentials, held
-from tests.support.forks import CONTEXT
+from tests.support.forked_commands import CONTEXT
 from tests.support.project import ROOT
 from tests.support.warehouse import START, BuiltWarehouse, Usage
 

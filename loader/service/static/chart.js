@@ -1,4 +1,4 @@
-// The stacked bars, drawn by uPlot, which knows no stacks: each series is drawn as the sum up to it, the tallest first.
+// Stacked bars with uPlot, which has no stacking: each series is drawn as the running total, the tallest first.
 /* global uPlot */
 import { clock, count, day, short, usd } from "./format.js";
 
@@ -27,7 +27,7 @@ export class Chart {
     return { width: this.#place.clientWidth, height: this.#place.clientHeight };
   }
 
-  // hours: ISO; series: as in the answer; measure: cost or tokens. Floats are for drawing only.
+  // hours: ISO 8601; series: as in the response; measure: cost or tokens. Floats are for drawing only.
   show(hours, series, measure) {
     const values = series.map((each) => (measure === "cost" ? each.costs.map(Number) : each.token_counts));
     const sums = [];
@@ -74,9 +74,9 @@ export class Chart {
       this.#tip.hidden = true;
       return;
     }
-    // A bar stands to the right of its hour; the cursor goes to the nearest one.
-    const under = plot.posToVal(left, "x");
-    const at = idx > 0 && plot.data[0][idx] > under ? idx - 1 : idx;
+    // A bar is drawn to the right of its hour, but the cursor snaps to the nearest hour.
+    const atCursor = plot.posToVal(left, "x");
+    const at = idx > 0 && plot.data[0][idx] > atCursor ? idx - 1 : idx;
     const { hours, series, measure } = this.#usage;
     const value = (each) => (measure === "cost" ? usd(each.costs[at]) : count(each.token_counts[at]));
     const rows = series
@@ -87,9 +87,9 @@ export class Chart {
     head.textContent = `${day(hours[at])}, ${clock(hours[at])} to ${clock(iso(plot.data[0][at] + HOUR))}`;
     this.#tip.replaceChildren(head, ...(rows.length ? rows : [line("no usage", "", "transparent")]));
     this.#tip.hidden = false;
-    const width = this.#tip.offsetWidth, room = plot.over.clientWidth;
-    const beside = left + 16 + width > room ? left - 16 - width : left + 16;
-    this.#tip.style.left = `${Math.max(0, Math.min(beside, room - width))}px`;
+    const width = this.#tip.offsetWidth, available = plot.over.clientWidth;
+    const beside = left + 16 + width > available ? left - 16 - width : left + 16;
+    this.#tip.style.left = `${Math.max(0, Math.min(beside, available - width))}px`;
   }
 }
 

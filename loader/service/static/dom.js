@@ -1,21 +1,22 @@
-// Elements from text: nothing here, or anywhere on the page, makes HTML from a value.
+// Creates elements from text. Neither this file nor the rest of the page ever parses a value as HTML.
 
 export const element = (tag, attributes = {}, ...children) => {
-  const made = document.createElement(tag);
+  const created = document.createElement(tag);
   for (const [name, value] of Object.entries(attributes)) {
-    if (name === "text") made.textContent = value;
-    else if (value !== "") made.setAttribute(name, value);
+    if (name === "text") created.textContent = value;
+    else if (value !== "") created.setAttribute(name, value);
   }
-  made.append(...children);
-  return made;
+  created.append(...children);
+  return created;
 };
 
 export const fill = (place, ...children) => place.replaceChildren(...children);
 
-// A sentence of the service, with `commands` as code.
+// Text with `commands` shown as code.
 export const prose = (text) => text.split("`").map((piece, at) => (at % 2 ? element("code", { text: piece }) : piece));
 
-// head and rows: texts or elements; right: columns of numbers; wide: columns that a phone has no room for.
+// head and rows: text or elements; right: right-aligned columns; wide: columns hidden on narrow screens;
+// none: the text for an empty table.
 export const table = (place, head, rows, right = [], none = "", wide = []) => {
   const row = (cells, tag) => element("tr", {}, ...cells.map((cell, at) => element(
     at === 0 && tag === "td" ? "th" : tag,

@@ -1,4 +1,4 @@
-// Words for numbers and times. Money stays text: it is cut and rounded digit by digit, never as a float.
+// Formats numbers and times. Money stays text and is rounded digit by digit, never as a float.
 
 const grouped = (digits) => digits.replace(/\B(?=(\d{3})+$)/g, ",");
 
@@ -8,27 +8,27 @@ const split = (text) => {
   return { sign: minus ? "\u2212" : "", whole, fraction };
 };
 
-// "$95.02" and "5657318000002544": every digit, in two parts.
+// All digits in two parts: "$95.02" and "5657318000002544".
 export const exact = (text) => {
   const { sign, whole, fraction } = split(text);
   return [`${sign}$${grouped(whole)}.${fraction.padEnd(2, "0").slice(0, 2)}`, fraction.slice(2)];
 };
 
-// To the cent, half up; below a cent two digits that are not zero.
+// Rounded half up to cents; below a cent, to two significant digits.
 export const usd = (text) => {
   const { sign, whole, fraction } = split(text);
   const zeros = whole === "0" ? fraction.search(/[1-9]/) : 0;
   const places = zeros > 1 ? zeros + 2 : 2;
-  const kept = fraction.padEnd(places + 1, "0");
-  let units = BigInt(whole + kept.slice(0, places));
-  if (kept[places] >= "5") units += 1n;
+  const padded = fraction.padEnd(places + 1, "0");
+  let units = BigInt(whole + padded.slice(0, places));
+  if (padded[places] >= "5") units += 1n;
   const digits = units.toString().padStart(places + 1, "0");
   return `${sign}$${grouped(digits.slice(0, -places))}.${digits.slice(-places)}`;
 };
 
 export const count = (number) => grouped(String(number));
 
-// Three digits. Rounded before the unit is chosen: 999,999 is 1M, and never 1000k.
+// Three significant digits. Rounded before the unit is chosen, so that 999,999 is 1M and not 1000k.
 export const short = (number) => {
   const rounded = Number(number.toPrecision(3));
   for (const [size, unit] of [[1e9, "B"], [1e6, "M"], [1e3, "k"]]) {
@@ -56,7 +56,7 @@ export const ago = (iso, now) => {
   return minutes < 2880 ? `${Math.round(minutes / 60)} h ago` : `${Math.round(minutes / 1440)} days ago`;
 };
 
-// The exact sum of amounts with at most 18 decimals, the places that the models keep.
+// The exact sum of amounts with at most 18 decimal places, as many as the models have.
 export const sum = (texts) => {
   let units = 0n;
   for (const text of texts) {

@@ -1,15 +1,15 @@
-// Reads api/overview each minute and shows it. Every value goes in as text, never as HTML.
+// Fetches api/overview every minute and shows it. Values are inserted as text, never as HTML.
 import { calendar } from "./calendar.js";
 import { Chart, colour } from "./chart.js";
 import { element, fill, prose, table } from "./dom.js";
 import { ago, clock, count, day, exact, megabytes, moment, month, short, sum, usd } from "./format.js";
 
-const EACH_MINUTE = 60000;
+const REFRESH_MS = 60000;
 const OUTCOMES = {
   accepted: ["ok", "accepted"],
   partly: ["bad", "partly accepted"],
   failed: ["bad", "failed"],
-  under_way: ["warn", "not ended"],
+  under_way: ["warn", "not finished"],
 };
 const get = (id) => document.getElementById(id);
 const chosen = (name) => document.querySelector(`input[name=${name}]:checked`).value;
@@ -17,7 +17,7 @@ const chart = new Chart(get("chart"));
 const shown = new Map();
 let overview = null;
 
-// A part of the page is made anew only when what it shows has changed: nothing flickers, no focus is lost.
+// Renders a part of the page only when its data has changed, to avoid flicker and to keep the focus.
 const part = (name, values, show) => {
   const text = JSON.stringify(values);
   if (shown.get(name) !== text) {
@@ -35,27 +35,27 @@ async function refresh() {
   try {
     const reply = await fetch("api/overview", { headers: { Accept: "application/json" }, cache: "no-store" });
     if (reply.status === 401 || reply.status === 403) {
-      notice("The key is not accepted any more: load the page again.");
+      notice("The key is no longer accepted: reload the page.");
       return;
     }
     if (!reply.ok) throw new Error(reply.statusText);
-    const answer = await reply.json();
-    if (answer.overview) overview = answer.overview;
-    notice(said(answer));
+    const data = await reply.json();
+    if (data.overview) overview = data.overview;
+    notice(problemText(data));
     if (overview) render();
     get("loading").hidden = true;
   } catch {
     get("loading").hidden = true;
-    const last = overview ? ` What you see is of ${moment(overview.read_at)} UTC.` : "";
-    notice(`The service does not answer; it is asked again each minute.${last}`);
+    const last = overview ? ` Showing data from ${moment(overview.read_at)} UTC.` : "";
+    notice(`The service does not respond; retrying every minute.${last}`);
   }
 }
 
-function said({ problem, overview: last }) {
+function problemText({ problem, overview: last }) {
   if (problem) {
-    const what = problem.kind === "locked" ? "The warehouse is in use." : "The warehouse cannot be read.";
-    const then = last ? `What you see is of ${moment(last.read_at)} UTC.` : "There is nothing to show yet.";
-    return `${what} ${problem.message} ${then}`;
+    const summary = problem.kind === "locked" ? "The warehouse is in use." : "The warehouse cannot be read.";
+    const shownData = last ? `Showing data from ${moment(last.read_at)} UTC.` : "There is no earlier data to show.";
+    return `${summary} ${problem.message} ${shownData}`;
   }
   if (last.is_empty) return "No usage yet: the models are built, but no spend log has been summed. Once LiteLLM has written some, run `dbt run`.";
   return "";
@@ -86,37 +86,37 @@ function streams(names) {
 
 function totals({ totals: periods, connection_id: id }) {
   const agree = periods.every((each) => each.agree);
-  const isSilent = periods.every((each) => [each.source, each.lines, each.sent].every((amount) => amount === "0"));
-  const verdict = isSilent
-    ? "No usage to compare, neither in this month nor in the last 7 days"
+  const isEmpty = periods.every((each) => [each.source, each.lines, each.sent].every((amount) => amount === "0"));
+  const verdict = isEmpty
+    ? "No usage to compare in this month or the last 7 days"
     : agree ? "Source, lines and CloudZero agree to the last digit"
-    : id ? disagreement(periods) : "Nothing was ever sent";
+    : id ? disagreement(periods) : "Nothing has been sent yet";
   fill(get("totals-head"), element("span", { text: agree ? "=" : "≠", class: agree ? "mark ok" : "mark warn", "aria-hidden": "true" }), ` ${verdict}`);
   const findings = periods.flatMap((each) => each.findings.map((what) => `${each.name}: ${what}.`));
-  if (!id) findings.push("CLOUDZERO_CONNECTION_ID is not set, and the push log is empty: what was sent is not shown.");
+  if (!id) findings.push("CLOUDZERO_CONNECTION_ID is not set and the push log is empty, so the amount sent is unknown.");
   fill(get("findings"), ...findings.map((text) => element("li", {}, ...prose(text))));
   fill(get("totals"), ...periods.map(period));
 }
 
-// The headline of the period that differs most.
+// The headline: the largest difference of all periods.
 function disagreement(periods) {
   const most = (key) => periods.filter((each) => each[key] !== "0").sort((a, b) => Math.abs(b[key]) - Math.abs(a[key]))[0];
   const unsummed = most("lines_difference"), unsent = most("sent_difference");
   if (unsummed) return `Source and lines differ by ${usd(unsummed.lines_difference.replace("-", ""))}: ${unsummed.name}`;
   const amount = usd(unsent.sent_difference.replace("-", ""));
-  const what = unsent.sent_difference.startsWith("-") ? "is not at CloudZero yet" : "more is at CloudZero than there is now";
+  const what = unsent.sent_difference.startsWith("-") ? "not sent to CloudZero yet" : "more at CloudZero than in the lines";
   return `${amount} ${what}: ${unsent.name}`;
 }
 
 function period(sums) {
   const amount = (label, text, note) => {
-    const [head, tail] = text === null ? ["not known", ""] : exact(text);
+    const [head, tail] = text === null ? ["unknown", ""] : exact(text);
     return element("div", {}, element("dt", { text: label }), element("dd", {}, head, element("small", { text: tail })), element("dd", { class: "quiet", text: note }));
   };
   const between = (difference, left) => {
     const equal = difference !== null && Number(difference) === 0;
     const text = equal ? "=" : difference === null ? "" : `${difference.startsWith("-") ? "" : "+"}${usd(difference)}`;
-    const note = left === "0" ? "" : ` after ${usd(left)} left out`;
+    const note = left === "0" ? "" : ` excluding ${usd(left)}`;
     return element("div", { class: equal ? "between ok" : "between warn", text: text + note });
   };
   const ends = `${moment(sums.start)} to ${moment(sums.end)}`;
@@ -127,14 +127,14 @@ function period(sums) {
       "dl", {},
       amount("Source", sums.source, "spend logs, as summed"),
       between(sums.lines_difference, sums.left_out),
-      amount("Lines", sums.lines, "what CloudZero should hold"),
+      amount("Lines", sums.lines, "what CloudZero should have"),
       between(sums.sent_difference, "0"),
       amount("Sent", sums.sent, "what CloudZero accepted"),
     ),
   );
 }
 
-// Without the hours before the first usage, but for two days.
+// Leaves out the hours before the first usage, but shows at least two days.
 function trimmed({ hours }, series) {
   const first = hours.findIndex((_, at) => series.some((each) => each.costs[at] !== "0" || each.token_counts[at]));
   const from = Math.max(0, Math.min(first - 1, hours.length - 48));
@@ -151,9 +151,9 @@ function usage(all, by, measure) {
   fill(get("usage-head"), isCost ? "Cost by hour " : "Tokens by hour ", element("span", { text: `last 7 days, ${total}` }));
   get("usage").hidden = get("by-day").hidden = series.length === 0;
   get("no-usage").hidden = series.length > 0;
-  get("no-usage").textContent = "No line in the last 7 days.";
+  get("no-usage").textContent = "No lines in the last 7 days.";
   if (!series.length) return;
-  get("chart").setAttribute("aria-label", `${isCost ? "Cost" : "Tokens"} by hour, stacked by ${what}; the tables beside and below say the same.`);
+  get("chart").setAttribute("aria-label", `${isCost ? "Cost" : "Tokens"} by hour, stacked by ${what}; the tables beside and below show the same data.`);
   chart.show(hours, series, measure);
   const whole = isCost ? Number(all.cost) : all.tokens;
   table(get("legend"), [what === "model" ? "Model" : "Team", isCost ? "Cost" : "Tokens", "Share"], series.map((each, index) => {
@@ -163,7 +163,7 @@ function usage(all, by, measure) {
     return [
       element("span", { class: "name", title: each.key ?? "" }, swatch, element("span", { text: each.label })),
       element("span", { text: isCost ? usd(each.cost) : short(each.tokens), title: isCost ? `$${each.cost}` : count(each.tokens) }),
-      `${(share * 100).toFixed(share < 0.0995 ? 1 : 0)} %`,
+      `${(share * 100).toFixed(share < 0.0995 ? 1 : 0)}%`,
     ];
   }), [1, 2]);
   byDay(hours, series, isCost);
@@ -185,14 +185,14 @@ function limits(months, id) {
     const share = value / limit;
     const bar = element("div", { class: share >= 0.8 ? "gauge warn" : "gauge", role: "meter", "aria-label": label, "aria-valuemin": "0", "aria-valuemax": String(limit), "aria-valuenow": String(value), "aria-valuetext": text }, element("div"));
     bar.firstChild.style.width = `${Math.min(100, share * 100)}%`;
-    const percent = `${(share * 100).toFixed(share < 0.0995 ? 1 : 0)} %`;
+    const percent = `${(share * 100).toFixed(share < 0.0995 ? 1 : 0)}%`;
     return element("div", { class: "limit" }, element("span", { text: label }), bar, element("b", { text: percent }), element("span", { class: "quiet", text }));
   };
-  fill(get("limits"), ...(id ? [] : [element("p", { class: "quiet", text: "Nothing was sent." })]), ...months.filter((each, at) => id && (at === 0 || each.rows)).map((each) => element(
+  fill(get("limits"), ...(id ? [] : [element("p", { class: "quiet", text: "Nothing has been sent." })]), ...months.filter((each, at) => id && (at === 0 || each.rows)).map((each) => element(
     "div", { class: "month" }, element("h3", { text: month(each.month) }),
     gauge("Bytes", each.bytes, each.bytes_limit, `${megabytes(each.bytes)} of ${each.bytes_limit / 1e6} MB`),
     gauge("Rows", each.rows, each.rows_limit, `${count(each.rows)} of ${count(each.rows_limit)}`),
-    ...(each.warns ? [element("p", { class: "warn", text: "Over 80 %: CloudZero takes nothing beyond the limit. Fewer line_dimensions or token_tags: false make room." })] : []),
+    ...(each.warns ? [element("p", { class: "warn", text: "Over 80%: CloudZero refuses data beyond the limit. To make room, use fewer line_dimensions or set token_tags: false." })] : []),
   )));
 }
 
@@ -207,7 +207,7 @@ function pushes(list) {
       count(each.lines),
       element("span", { text: usd(each.cost), title: `$${each.cost}` }),
     ];
-  }), [2, 3, 4], "No push in the last 31 days.", [3]);
+  }), [2, 3, 4], "No pushes in the last 31 days.", [3]);
 }
 
 function lines(list) {
@@ -219,7 +219,7 @@ function lines(list) {
     each.provider,
     count(each.tokens),
     element("span", { text: usd(each.cost), title: `$${each.cost}` }),
-  ]), [5, 6], "No line in the last 7 days.", [2, 3, 4, 5]);
+  ]), [5, 6], "No lines in the last 7 days.", [2, 3, 4, 5]);
 }
 
 for (const id of ["measure", "by", "stream"]) get(id).addEventListener("change", () => overview && render());
@@ -228,5 +228,5 @@ matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => {
   if (overview) render();
 });
 document.addEventListener("visibilitychange", () => document.hidden || refresh());
-setInterval(() => document.hidden || refresh(), EACH_MINUTE);
+setInterval(() => document.hidden || refresh(), REFRESH_MS);
 refresh();

@@ -23,7 +23,7 @@ from loader.errors import ConfigurationError
 from loader.hours import HOUR, Window
 from loader.sandbox.anycost import AnyCostSandbox
 from loader.sandbox.server import SandboxServer, serve_sandbox
-from loader.service import reads
+from loader.service import overview_queries
 from loader.warehouse import any_dbt
 from loader.warehouse import base as engines
 from loader.warehouse.base import Warehouse, open_for_push, open_warehouse
@@ -112,11 +112,13 @@ def page(anycost: SandboxServer) -> dict[str, Any]:
     window, stream = Window(START, START + 3 * HOUR), Stream(CONNECTION, anycost.url)
     with open_warehouse(target(), 5, print) as warehouse:
         return {
-            "source": reads.source(warehouse, window),
-            "newest": reads.newest_hour(warehouse),
-            "series": reads.series(warehouse, window, reads.TEAM, reads.TEAM_NAME, "none"),
-            "pushes": reads.pushes(warehouse, stream, warehouse.now(), 2),
-            "lines": reads.newest_lines(warehouse, window),
+            "source": overview_queries.summed_spend(warehouse, window),
+            "newest": overview_queries.newest_hour(warehouse),
+            "series": overview_queries.series(
+                warehouse, window, overview_queries.TEAM, overview_queries.TEAM_NAME, "none"
+            ),
+            "pushes": overview_queries.pushes(warehouse, stream, warehouse.now(), 2),
+            "lines": overview_queries.newest_lines(warehouse, window),
             "days": reconcile.days(
                 warehouse, reconcile.whole_days(window), PushLog(warehouse, stream).records().values()
             ),

@@ -1,4 +1,4 @@
-"""The manifests, judged by Kubernetes' own schemas and security standard; the alerts, by promtool and their own tests."""
+"""Checks the manifests with Kubernetes' schemas and security standard, and the alerts with promtool and their tests."""
 
 from __future__ import annotations
 
@@ -12,21 +12,30 @@ import pytest
 import yaml
 
 from tests.support import deployment
-from tests.support.deployment import KUBERNETES, PODS, PROMETHEUS, run, the, tool
+from tests.support.deployment import KUBERNETES, PODS, PROMETHEUS, instruction, run, tool
 
-# What `loader serve` exports; the alerts may use nothing else.
+# The metrics of `loader serve`; the alerts may not use others.
 METRICS = {
-    "litellm_cbf_sent_cost_usd_total", "litellm_cbf_sent_lines_total", "litellm_cbf_sent_bytes_total",
-    "litellm_cbf_pending_hours", "litellm_cbf_oldest_pending_age_seconds", "litellm_cbf_last_success_timestamp_seconds",
-    "litellm_cbf_last_run_timestamp_seconds", "litellm_cbf_runs_total", "litellm_cbf_anycost_requests_total",
-    "litellm_cbf_month_bytes", "litellm_cbf_month_rows", "litellm_cbf_month_limit_bytes",
-    "litellm_cbf_month_limit_rows", "litellm_cbf_models_built_timestamp_seconds",
+    "litellm_cbf_sent_cost_usd_total",
+    "litellm_cbf_sent_lines_total",
+    "litellm_cbf_sent_bytes_total",
+    "litellm_cbf_pending_hours",
+    "litellm_cbf_oldest_pending_age_seconds",
+    "litellm_cbf_last_success_timestamp_seconds",
+    "litellm_cbf_last_run_timestamp_seconds",
+    "litellm_cbf_runs_total",
+    "litellm_cbf_anycost_requests_total",
+    "litellm_cbf_month_bytes",
+    "litellm_cbf_month_rows",
+    "litellm_cbf_month_limit_bytes",
+    "litellm_cbf_month_limit_rows",
+    "litellm_cbf_models_built_timestamp_seconds",
     "litellm_cbf_started_timestamp_seconds",
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("version", ["1.27.0", "1.37.0"])
-def test_kubernetes_knows_every_field_of_the_manifests(version: str) -> None:
+def test_manifests_are_valid(version: str) -> None:
     import kubernetes_validate
 
     for path, manifest in deployment.manifests().items():
@@ -48,13 +57,13 @@ def test_every_manifest_is_applied_by_a_kustomization() -> None:
     assert {each.name for each in named if each.is_dir()} == {"base"}
 
 
-def test_there_are_two_ways_to_run_it() -> None:
+def test_a_cronjob_and_a_deployment_run_the_loader() -> None:
     assert sorted(PODS) == ["cronjob/cronjob.yaml", "serve/deployment.yaml"]
 
 
 @pytest.mark.parametrize("path", PODS)
-def test_a_pod_keeps_to_the_restricted_standard(path: str) -> None:
-    assert deployment.restricted_faults(PODS[path]) == set()
+def test_pods_conform_to_the_restricted_standard(path: str) -> None:
+    assert deployment.restricted_violations(PODS[path]) == set()
     assert PODS[path]["automountServiceAccountToken"] is False
     changes: dict[str, Callable[[Any, Any], Any]] = {
         "runAsNonRoot": lambda pod, _: pod["securityContext"].pop("runAsNonRoot"),
@@ -66,25 +75,27 @@ def test_a_pod_keeps_to_the_restricted_standard(path: str) -> None:
         "hostNetwork": lambda pod, _: pod.update(hostNetwork=True),
         "volume hostPath": lambda pod, _: pod["volumes"].append({"name": "x", "hostPath": {"path": "/"}}),
     }
-    for fault, change in changes.items():
+    for violation, change in changes.items():
         pod = copy.deepcopy(PODS[path])
         change(pod, pod["containers"][0]["securityContext"])
-        assert deployment.restricted_faults(pod) == {fault}
+        assert deployment.restricted_violations(pod) == {violation}
 
 
 @pytest.mark.parametrize("path", PODS)
-def test_a_pod_fits_the_image(path: str) -> None:
+def test_pods_match_the_image(path: str) -> None:
     pod = PODS[path]
     (container,) = pod["containers"]
-    assert f"{pod['securityContext']['runAsUser']}:{pod['securityContext']['runAsGroup']}" == the("USER").rest
+    assert (
+        f"{pod['securityContext']['runAsUser']}:{pod['securityContext']['runAsGroup']}" == instruction("USER").arguments
+    )
     assert pod["terminationGracePeriodSeconds"] >= 150
-    # A read-only root: all that is written lies in a volume.
+    # The root filesystem is read-only: everything is written to volumes.
     mounts = {each["mountPath"]: each["name"] for each in container["volumeMounts"]}
     assert set(mounts.values()) == {each["name"] for each in pod["volumes"]}
     for name in ("HOME", "DBT_TARGET_PATH", "DBT_LOG_PATH"):
         assert deployment.image_environment()[name].startswith("/tmp"), name  # noqa: S108
     assert "/tmp" in mounts  # noqa: S108
-    # Each …_FILE is one that the secret's volume holds.
+    # Each …_FILE setting points to a file in the secret volume.
     settings = deployment.manifests()["base/configmap.yaml"]["data"]
     settings |= {each["name"]: each["value"] for each in container["env"] if "value" in each}
     (secret,) = (each["secret"] for each in pod["volumes"] if "secret" in each)
@@ -92,7 +103,7 @@ def test_a_pod_fits_the_image(path: str) -> None:
     assert {value for name, value in settings.items() if name.endswith("_FILE")} == files
 
 
-def test_probes_and_service_find_the_port() -> None:
+def test_probes_and_service_use_the_container_port() -> None:
     (container,) = PODS["serve/deployment.yaml"]["containers"]
     assert container["ports"] == [{"name": "http", "containerPort": 4100}]
     probes = {name: container[name]["httpGet"] for name in container if name.endswith("Probe")}
@@ -107,7 +118,7 @@ def test_probes_and_service_find_the_port() -> None:
     assert manifests["base/networkpolicy.yaml"]["spec"]["podSelector"]["matchLabels"].items() <= labels.items()
 
 
-def test_the_alerts_are_right_by_their_own_tests() -> None:
+def test_promtool_accepts_the_alerts_and_their_tests() -> None:
     promtool = tool("promtool")
     for command in (
         ("check", "rules", "alerts.yml"),
@@ -118,7 +129,7 @@ def test_the_alerts_are_right_by_their_own_tests() -> None:
         assert found.returncode == 0, found.stdout + found.stderr
 
 
-def test_every_alert_is_seen_to_fire_and_to_be_silent() -> None:
+def test_every_alert_has_a_firing_and_a_silent_case() -> None:
     rules = yaml.safe_load((PROMETHEUS / "alerts.yml").read_text("utf-8"))["groups"][0]["rules"]
     alerts = {rule["alert"] for rule in rules if "alert" in rule}
     seen: dict[bool, set[str]] = {True: set(), False: set()}
@@ -130,7 +141,7 @@ def test_every_alert_is_seen_to_fire_and_to_be_silent() -> None:
     assert len(alerts) == 9
 
 
-def test_the_alerts_use_metrics_that_there_are() -> None:
+def test_alerts_use_existing_metrics_and_jobs() -> None:
     text = (PROMETHEUS / "alerts.yml").read_text("utf-8")
     used = set(re.findall(r"\blitellm_cbf_[a-z_]+\b(?!:)", text))
     assert used

@@ -1,6 +1,6 @@
-"""How fast a push reads and encodes its lines, against the fastest plain path of the same engine; and its memory.
+"""How fast a push reads and encodes lines, compared with the fastest simple way on the same engine; and its memory.
 
-Run as `python -m bench.reading push|plain`, it reads all lines of the target and prints count, bytes and seconds.
+Run as `python -m bench.read_rate push|plain`, this reads all lines of the target and prints count, bytes and seconds.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 
 import orjson
 
-from bench.measure import BIN, measured, run, told
+from bench.measure import BIN, report, run, run_and_report
 from loader.config.profiles import Target, read_target
 from loader.config.settings import Stream
 from loader.delivery.plan import Plan
@@ -21,7 +21,7 @@ from loader.delivery.plan_lines import lines_of
 from loader.warehouse.base import open_for_push, quoted
 
 ROUNDS = 5
-WANTED, WANTED_MB = 0.6, 250
+MIN_RATIO, MAX_MB = 0.6, 250
 
 
 def as_pushed(target: Target) -> Iterator[bytes]:
@@ -33,7 +33,7 @@ def as_pushed(target: Target) -> Iterator[bytes]:
 
 
 def plain(target: Target) -> Iterator[bytes]:
-    """Each line by the fewest means: DuckDB's own JSON, or a bare cursor of PostgreSQL with orjson."""
+    """Each line in the simplest way: DuckDB's JSON, or a plain PostgreSQL cursor with orjson."""
     relation = f"{quoted(target.schema)}.cbf_lines"
     if target.type == "duckdb":
         import duckdb
@@ -60,36 +60,34 @@ def plain(target: Target) -> Iterator[bytes]:
 
 
 def compare(engine: str, environment: Mapping[str, str]) -> float:
-    """The ratio of the two rates, each the median of rounds that take turns, every one a process of its own."""
+    """The ratio of the two rates: medians of alternating rounds, each in a process of its own."""
     rates: dict[str, list[float]] = {"push": [], "plain": []}
     size = 0
     for number in range(ROUNDS):
-        for way in ("push", "plain") if number % 2 else ("plain", "push"):
-            found = json.loads(run([sys.executable, "-m", "bench.reading", way], environment).last_line)
-            rates[way].append(found["lines"] / found["seconds"])
-            if way == "push":
-                size = found["bytes"] / found["lines"]
-    ours, theirs = (statistics.median(rates[way]) for way in ("push", "plain"))
-    told(
-        f"{engine}: lines read and encoded, against the plain path",
-        f"{ours:,.0f}/s / {theirs:,.0f}/s: {ours / theirs:.2f} times, at least {WANTED} wanted",
+        for method in ("push", "plain") if number % 2 else ("plain", "push"):
+            result = json.loads(run([sys.executable, "-m", "bench.read_rate", method], environment).last_line)
+            rates[method].append(result["lines"] / result["seconds"])
+            if method == "push":
+                size = result["bytes"] / result["lines"]
+    ours, theirs = (statistics.median(rates[method]) for method in ("push", "plain"))
+    report(
+        f"{engine}: lines read and encoded, compared with the plain path",
+        f"{ours:,.0f}/s / {theirs:,.0f}/s: {ours / theirs:.2f} times, expected at least {MIN_RATIO}",
     )
-    told(f"{engine}: bytes of a line", f"{size:,.0f}")
+    report(f"{engine}: bytes per line", f"{size:,.0f}")
     return ours / theirs
 
 
 def push_all(engine: str, environment: Mapping[str, str]) -> None:
-    """Push 1,000,000 lines in one go, then all there are: the peak memory of the loader in MB."""
-    push = [
-        str(BIN / "loader"), "push", "--start", "2000-01-01", "--end", "2100-01-01", "--allow-full-month",
-    ]  # fmt: skip
-    name = f"{engine}: loader push of at most 1,000,000 lines, {WANTED_MB} MB wanted"
-    measured(name, [*push, "--limit", "1000000"], environment)
-    measured(f"{engine}: loader push of all lines", push, environment)
+    """Push 1,000,000 lines, then all lines, and print the peak memory of the loader."""
+    push = [str(BIN / "loader"), "push", "--start", "2000-01-01", "--end", "2100-01-01", "--allow-full-month"]
+    name = f"{engine}: loader push of at most 1,000,000 lines, limit {MAX_MB} MB"
+    run_and_report(name, [*push, "--limit", "1000000"], environment)
+    run_and_report(f"{engine}: loader push of all lines", push, environment)
 
 
 def main() -> None:
-    """One round, for the process that `compare` starts."""
+    """One round, in the process that `compare` starts."""
     read = {"push": as_pushed, "plain": plain}[sys.argv[1]]
     began, count, size = time.perf_counter(), 0, 0
     for data in read(read_target(None, None)):

@@ -1,4 +1,4 @@
-"""The service on a socket: within this process, for what a request meets; and as a process, for what its signals do."""
+"""The service over HTTP: in this process, to test requests, and as a process of its own, to test signals."""
 
 from __future__ import annotations
 
@@ -27,24 +27,24 @@ BEARER = {"Authorization": f"Bearer {MASTER_KEY}"}
 
 
 @dataclass
-class Here:
-    """A service of this process; its schedule is not running."""
+class RunningService:
+    """A service in this process. Its schedule is not started."""
 
     url: str
     service: Service
     stop: StopSignal
-    said: list[str]
+    log_lines: list[str]
 
-    def ask(self, method: str, path: str, body: Any = None, **options: Any) -> requests.Response:
-        """One request, with the key unless other headers are given."""
+    def request(self, method: str, path: str, body: Any = None, **options: Any) -> requests.Response:
+        """Send a request, with the key unless other headers are given."""
         headers = options.pop("headers", BEARER)
         return requests.request(
             method, self.url + path, json=body, headers=headers, timeout=60, allow_redirects=False, **options
         )
 
     def metrics(self) -> dict[str, float]:
-        """Sample → value."""
-        text = self.ask("GET", "/metrics").text
+        """The samples of /metrics and their values."""
+        text = self.request("GET", "/metrics").text
         return {
             line.rpartition(" ")[0]: float(line.rpartition(" ")[2])
             for line in text.splitlines()
@@ -53,8 +53,10 @@ class Here:
 
 
 @contextmanager
-def serving(project: Project, monkeypatch: pytest.MonkeyPatch, key: str | None = MASTER_KEY) -> Iterator[Here]:
-    """Serve a project over loopback until the block ends."""
+def serving(
+    project: Project, monkeypatch: pytest.MonkeyPatch, key: str | None = MASTER_KEY
+) -> Iterator[RunningService]:
+    """Serve a project on loopback."""
     for name, value in project.environment().items():
         monkeypatch.setenv(name, value)
     monkeypatch.delenv("LOADER_MASTER_KEY", raising=False)
@@ -63,9 +65,9 @@ def serving(project: Project, monkeypatch: pytest.MonkeyPatch, key: str | None =
     monkeypatch.setenv("DBT_TARGET_PATH", str(project.folder / "target"))
     monkeypatch.setenv("DBT_LOG_PATH", str(project.folder / "logs"))
     monkeypatch.chdir(ROOT)
-    stop, said = StopSignal(), list[str]()
+    stop, log_lines = StopSignal(), list[str]()
     service = make_service(
-        read_service_settings("127.0.0.1", 0), Job(read_target(None, None), said.append, lock_timeout=1), stop
+        read_service_settings("127.0.0.1", 0), Job(read_target(None, None), log_lines.append, lock_timeout=1), stop
     )
     listener = _listen("127.0.0.1", 0)
     config = uvicorn.Config(
@@ -75,7 +77,7 @@ def serving(project: Project, monkeypatch: pytest.MonkeyPatch, key: str | None =
     thread = threading.Thread(target=Server(config, ended).run, kwargs={"sockets": [listener]})
     thread.start()
     try:
-        yield Here(_url(listener), service, stop, said)
+        yield RunningService(_url(listener), service, stop, log_lines)
     finally:
         ended.set()
         thread.join()
@@ -83,12 +85,12 @@ def serving(project: Project, monkeypatch: pytest.MonkeyPatch, key: str | None =
 
 @dataclass
 class Process:
-    """A command of the loader's that goes on while the test does. What it says is read as it comes."""
+    """A loader command that runs while the test goes on. Its stderr is read as it is written."""
 
     popen: subprocess.Popen[str]
     lines: list[str] = field(default_factory=list)
-    _came: threading.Condition = field(default_factory=threading.Condition)
-    _is_over: bool = False
+    _has_new_output: threading.Condition = field(default_factory=threading.Condition)
+    _is_finished: bool = False
 
     def __post_init__(self) -> None:
         self._reader = threading.Thread(target=self._read)
@@ -97,27 +99,27 @@ class Process:
     def _read(self) -> None:
         assert self.popen.stderr is not None
         for line in self.popen.stderr:
-            with self._came:
+            with self._has_new_output:
                 self.lines.append(line.rstrip("\n"))
-                self._came.notify_all()
-        with self._came:
-            self._is_over = True
-            self._came.notify_all()
+                self._has_new_output.notify_all()
+        with self._has_new_output:
+            self._is_finished = True
+            self._has_new_output.notify_all()
 
-    def line_with(self, words: str) -> str:
-        """The first line with these words, waited for."""
+    def line_with(self, text: str) -> str:
+        """Wait for the first line that contains this text."""
 
         def found() -> str | None:
-            return next((line for line in self.lines if words in line), None)
+            return next((line for line in self.lines if text in line), None)
 
-        with self._came:
-            assert self._came.wait_for(lambda: found() or self._is_over, 180), self.lines
+        with self._has_new_output:
+            assert self._has_new_output.wait_for(lambda: found() or self._is_finished, 180), self.lines
             line = found()
         assert line is not None, self.lines
         return line
 
-    def end(self, signal_number: int | None = None) -> int:
-        """Its exit code, after a signal if one is given."""
+    def wait(self, signal_number: int | None = None) -> int:
+        """Send a signal, if one is given, and wait for the exit code."""
         if signal_number is not None:
             self.popen.send_signal(signal_number)
         code = self.popen.wait(180)
@@ -126,35 +128,40 @@ class Process:
 
     @property
     def url(self) -> str:
-        """Where it listens."""
+        """The URL it listens on."""
         return self.line_with("Listening on").split("Listening on ")[1].split(",")[0]
 
 
 def start(project: Project, *arguments: str, **settings: str) -> Process:
-    """Start the loader."""
+    """Start a loader command."""
     environment = project.environment() | settings
     environment |= {
-        "DBT_TARGET_PATH": str(project.folder / "target"), "DBT_LOG_PATH": str(project.folder / "logs"),
-    }  # fmt: skip
+        "DBT_TARGET_PATH": str(project.folder / "target"),
+        "DBT_LOG_PATH": str(project.folder / "logs"),
+    }
     return Process(
         subprocess.Popen(
-            [str(BIN / "loader"), *arguments], cwd=ROOT, env=environment, stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE, text=True,
+            [str(BIN / "loader"), *arguments],
+            cwd=ROOT,
+            env=environment,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
         )
-    )  # fmt: skip
+    )
 
 
 @contextmanager
 def started(project: Project, *arguments: str, **settings: str) -> Iterator[Process]:
-    """The same; it does not outlive the block."""
+    """Start a loader command that is killed at the end of the block."""
     process = start(project, *arguments, **settings)
     try:
         yield process
     finally:
         process.popen.kill()
-        process.end()
+        process.wait()
 
 
 def shows_no_secret(texts: Sequence[str]) -> bool:
-    """Whether neither key is in any of these, not even its beginning."""
+    """Whether none of the texts contains a key, or the start of one."""
     return not any(key[:12] in text for key in (KEY, MASTER_KEY) for text in texts)

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 
-from tests.support import parsing
+from tests.support import dbt_parse_cache
 
 CONTEXT = multiprocessing.get_context("forkserver")
 CONTEXT.set_forkserver_preload(
@@ -49,8 +49,8 @@ def run_command(
         if program == "dbt":
             from dbt.cli.main import cli
 
-            if parsed := environment.get(parsing.CACHE):
-                parsing.share(Path(parsed))
+            if parsed := environment.get(dbt_parse_cache.CACHE):
+                dbt_parse_cache.share(Path(parsed))
             cli(prog_name=program)
         else:
             from loader.cli.main import main

@@ -1,4 +1,4 @@
-"""What is deployed, judged by the tools that know it: the units by systemd, the image by hadolint and by running what is in it."""
+"""Checks the systemd units with systemd, and the image with hadolint and by running its contents."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ import tomllib
 
 from loader.cli.main import main
 from tests.support import deployment
-from tests.support.deployment import PODS, SYSTEMD, run, the, tool
+from tests.support.deployment import PODS, SYSTEMD, instruction, run, tool
 from tests.support.litellm.requests import spend_log, write
 from tests.support.project import BIN, FOREIGN, ROOT
 from tests.support.warehouse import START
@@ -29,7 +29,7 @@ UNITS = ("litellm-cbf.service", "litellm-cbf-serve.service", "litellm-cbf.timer"
 
 @pytest.fixture
 def units(tmp_path: Path) -> Path:
-    """The units as they would lie on a host whose program is here."""
+    """The units, changed to run the loader of this environment."""
     folder = tmp_path / "units"
     folder.mkdir()
     for name in UNITS:
@@ -39,12 +39,12 @@ def units(tmp_path: Path) -> Path:
 
 
 def verify(units: Path) -> tuple[int, list[str]]:
-    """What systemd has against our units; of the host's own, which it reads too, nothing."""
+    """Exit code of `systemd-analyze verify`, and what it reports on our units; it also reads those of the host."""
     found = run(tool("systemd-analyze"), "verify", "--man=no", "--recursive-errors=no", *map(units.joinpath, UNITS))
     return found.returncode, [line for line in found.stderr.splitlines() if "litellm-cbf" in line]
 
 
-def test_systemd_understands_every_line_of_the_units(units: Path) -> None:
+def test_units_are_valid(units: Path) -> None:
     assert verify(units) == (0, [])
 
 
@@ -57,31 +57,31 @@ def test_systemd_understands_every_line_of_the_units(units: Path) -> None:
         ("litellm-cbf-serve.service", "Type=exec", "Type=oneshot-or-so"),
     ],
 )
-def test_the_check_sees_a_wrong_unit(unit: str, right: str, wrong: str, units: Path) -> None:
+def test_invalid_units_are_detected(unit: str, right: str, wrong: str, units: Path) -> None:
     text = (units / unit).read_text("utf-8")
     assert right in text
     (units / unit).write_text(text.replace(right, wrong), "utf-8")
-    code, told = verify(units)
-    assert code != 0 or told
+    code, messages = verify(units)
+    assert code != 0 or messages
 
 
 @pytest.mark.parametrize("unit", [name for name in UNITS if name.endswith(".service")])
-def test_the_units_are_shut_in(unit: str, units: Path) -> None:
+def test_services_are_sandboxed(unit: str, units: Path) -> None:
     command = (tool("systemd-analyze"), "security", "--offline=true", "--threshold=15", units / unit)
     found = run(*command)
     assert found.returncode == 0, found.stdout
     text = (units / unit).read_text("utf-8")
     (units / unit).write_text(text.replace("CapabilityBoundingSet=\n", "").replace("SystemCallFilter=", "#"), "utf-8")
-    assert run(*command).returncode != 0, "a service with all capabilities and calls passed as well"
+    assert run(*command).returncode != 0, "a service with all capabilities and system calls passes, too"
 
 
-def test_the_timer_starts_the_run_and_the_service_stops_the_timer() -> None:
+def test_timer_starts_the_run_and_conflicts_with_the_service() -> None:
     assert "loader run\n" in (SYSTEMD / "litellm-cbf.service").read_text("utf-8")
-    assert "Unit=" not in (SYSTEMD / "litellm-cbf.timer").read_text("utf-8"), "a timer starts the unit of its own name"
+    assert "Unit=" not in (SYSTEMD / "litellm-cbf.timer").read_text("utf-8"), "a timer starts the unit of the same name"
     assert "Conflicts=litellm-cbf.timer\n" in (SYSTEMD / "litellm-cbf-serve.service").read_text("utf-8")
 
 
-def test_the_dockerfile_passes_the_linter_which_sees_a_wrong_one(tmp_path: Path) -> None:
+def test_hadolint_accepts_the_dockerfile_and_detects_errors(tmp_path: Path) -> None:
     found = run(tool("hadolint"), "--no-color", ROOT / "Dockerfile")
     assert (found.returncode, found.stdout) == (0, "")
     text = (ROOT / "Dockerfile").read_text("utf-8")
@@ -90,39 +90,47 @@ def test_the_dockerfile_passes_the_linter_which_sees_a_wrong_one(tmp_path: Path)
     assert {"DL3000", "DL3025"} <= set(re.findall(r"DL\d+", wrong.stdout)), wrong.stdout
 
 
-def test_the_builder_gets_what_the_dockerfile_copies_and_nothing_private() -> None:
+def test_build_context_has_the_copied_files_and_nothing_private() -> None:
     sources = [source for stage in deployment.dockerfile_stages() for source, _ in deployment.copies(stage)]
     assert len(sources) > 8
     for source in sources:
         assert (ROOT / source).exists(), source
         assert not deployment.is_ignored(source), source
-    for private in ("profiles.yml", ".env", ".git/config", "spend.duckdb", "data/spend_logs/a.jsonl", "tests/conftest.py",
-                    "loader/__pycache__/cli.pyc", ".venv/bin/python"):  # fmt: skip
+    for private in (
+        "profiles.yml",
+        ".env",
+        ".git/config",
+        "spend.duckdb",
+        "data/spend_logs/a.jsonl",
+        "tests/conftest.py",
+        "loader/__pycache__/cli.pyc",
+        ".venv/bin/python",
+    ):
         assert deployment.is_ignored(Path(private)), private
 
 
-def test_the_image_is_pinned_and_runs_as_nobody_in_particular() -> None:
+def test_base_image_is_pinned_and_the_user_is_unprivileged() -> None:
     first = next(
         line for line in (ROOT / "Dockerfile").read_text("utf-8").splitlines() if line.startswith("ARG PYTHON")
     )
     assert re.fullmatch(r"ARG PYTHON=python:3\.11\.\d+-slim-bookworm@sha256:[0-9a-f]{64}", first)
-    assert {stage[0].rest.split()[0] for stage in deployment.dockerfile_stages()} == {"${PYTHON}"}
-    assert the("USER").rest == "65532:65532"
-    assert the("STOPSIGNAL").rest == "SIGTERM"
-    assert the("ENTRYPOINT").list() == ["loader"]
+    assert {stage[0].arguments.split()[0] for stage in deployment.dockerfile_stages()} == {"${PYTHON}"}
+    assert instruction("USER").arguments == "65532:65532"
+    assert instruction("STOPSIGNAL").arguments == "SIGTERM"
+    assert instruction("ENTRYPOINT").list() == ["loader"]
 
 
-def locked(name: str) -> dict[str, str]:
-    """The packages of a lock: name to version and hashes."""
+def locked_packages(name: str) -> dict[str, str]:
+    """The packages of a lock file: version and hashes by name."""
     text = re.sub(r"\\\n", " ", (ROOT / name).read_text("utf-8"))
     found = re.findall(r"^([a-z0-9.-]+)(?:\[[^]]*\])?==(.*)$", text, re.MULTILINE)
     return dict(found)
 
 
-def test_the_image_has_what_the_loader_needs_as_it_was_tested_and_no_tools() -> None:
+def test_image_has_the_tested_versions_and_no_development_tools() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
     extras = project["optional-dependencies"]
-    image, tested = locked("requirements-image.lock"), locked("requirements.lock")
+    image, tested = locked_packages("requirements-image.lock"), locked_packages("requirements.lock")
     wanted = {re.split(r"[^a-z0-9.-]", each)[0] for each in [*project["dependencies"], *extras.get("serve", [])]}
     assert wanted <= set(image), "run `make lock`"
     assert {name for name in image if image[name] != tested.get(name)} == {"setuptools"}
@@ -134,12 +142,12 @@ def test_the_image_has_what_the_loader_needs_as_it_was_tested_and_no_tools() -> 
 
 
 def snapshot(folder: Path) -> dict[Path, bytes]:
-    """All files of a folder."""
+    """The content of all files in a folder."""
     return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
-def test_what_is_in_the_image_is_enough_and_nothing_is_written_beside_tmp_and_the_volume(tmp_path: Path) -> None:
-    """dbt and the loader, run on the very files that the image holds, with the image's own environment."""
+def test_image_contents_suffice_and_only_tmp_and_the_volume_are_written(tmp_path: Path) -> None:
+    """Runs dbt and the loader on the files of the image, with the environment of the image."""
     app, volume, tmp = tmp_path / "app", tmp_path / "volume", tmp_path / "tmp"
     for folder in (app, volume, tmp, tmp_path / "spend_logs"):
         folder.mkdir()
@@ -151,7 +159,12 @@ def test_what_is_in_the_image_is_enough_and_nothing_is_written_beside_tmp_and_th
         else:
             shutil.copy(ROOT / source, place)
     write([spend_log("r1", START, spend="0.25")], tmp_path / "spend_logs", "jsonl")
-    places = {"/app": app, "/tmp": tmp, str(the("VOLUME").rest): volume, "/spend_logs": tmp_path / "spend_logs"}  # noqa: S108
+    places = {
+        "/app": app,
+        "/tmp": tmp,  # noqa: S108
+        str(instruction("VOLUME").arguments): volume,
+        "/spend_logs": tmp_path / "spend_logs",
+    }
     ours = {}
     for name, value in deployment.image_environment().items():
         here = next((place for place in places if value == place or value.startswith(f"{place}/")), None)
@@ -170,27 +183,27 @@ def test_what_is_in_the_image_is_enough_and_nothing_is_written_beside_tmp_and_th
 
 
 class Health(BaseHTTPRequestHandler):
-    """Answers /health with the server's own mind."""
+    """Answers /health with the status that the server is set to."""
 
     def do_GET(self) -> None:
-        """Answer."""
+        """Send the status."""
         self.send_response(self.server.status if self.path == "/health" else 404)  # type: ignore[attr-defined]
         self.end_headers()
 
     def log_message(self, *_: Any) -> None:
-        """Say nothing."""
+        """Do not log."""
 
 
 @pytest.fixture
 def health() -> Iterator[Callable[[int], int]]:
-    """Runs the image's health check against a service that answers so; 0 is nobody there. Gives its exit code."""
+    """Runs the image's health check on a service with this status (0: no service), and returns its exit code."""
     server = HTTPServer(("127.0.0.1", 0), Health)
     thread = Thread(target=server.serve_forever)
     thread.start()
 
     def check(status: int) -> int:
         server.status = status  # type: ignore[attr-defined]
-        python, *rest = the("HEALTHCHECK").list()
+        python, *rest = instruction("HEALTHCHECK").list()
         assert python == "python"
         port = str(server.server_port if status else 1)
         return run(sys.executable, *(part.replace("4100", port) for part in rest)).returncode
@@ -201,30 +214,30 @@ def health() -> Iterator[Callable[[int], int]]:
     server.server_close()
 
 
-def test_the_health_check_tells_health(health: Callable[[int], int]) -> None:
+def test_health_check_fails_on_errors(health: Callable[[int], int]) -> None:
     assert [health(200), health(503), health(0)] == [0, 1, 1]
 
 
 def commands() -> Iterator[list[str]]:
-    """Every call of the loader that the deployment makes."""
+    """Every loader command that the deployment files run."""
     for unit in UNITS[:2]:
         (line,) = re.findall(r"^ExecStart=(.*)$", (SYSTEMD / unit).read_text("utf-8"), re.MULTILINE)
         yield shlex.split(line)[1:]
-    yield the("CMD").list()
+    yield instruction("CMD").list()
     yield from (pod["containers"][0]["args"] for pod in PODS.values())
 
 
 @pytest.mark.parametrize("command", list(commands()), ids=" ".join)
-def test_the_loader_knows_each_call(command: list[str]) -> None:
+def test_loader_accepts_the_command(command: list[str]) -> None:
     name, *arguments = command
-    # With the group's settings: Click remembers a command's help options from the first context that it meets.
+    # With the settings of the group: Click caches the help options of a command from its first context.
     group = click.Context(main, info_name="loader", **main.context_settings)
     assert main.commands[name].make_context(name, arguments, parent=group).params is not None
 
 
-def test_every_setting_is_on_the_page_and_is_read_by_something() -> None:
+def test_every_setting_is_documented_and_read() -> None:
     page = (ROOT / "docs/deployment.md").read_text("utf-8").split("## Settings")[1].split("\n## ")[0]
-    told = {
+    documented = {
         name for row in re.findall(r"^\| (`.*?) \|", page, re.MULTILINE) for name in re.findall(r"`([A-Z_]+)`", row)
     }
     used = set(deployment.image_environment()) - {"PATH", "PYTHONUNBUFFERED"}
@@ -233,11 +246,11 @@ def test_every_setting_is_on_the_page_and_is_read_by_something() -> None:
     used |= set(re.findall(r"^#?(\w+)=", (SYSTEMD / "environment.example").read_text("utf-8"), re.MULTILINE))
     used |= set(deployment.manifests()["base/configmap.yaml"]["data"])
     used |= {each["name"] for pod in PODS.values() for each in pod["containers"][0]["env"]}
-    assert used <= told | {f"{name}_FILE" for name in told}, "add them to docs/deployment.md"
+    assert used <= documented | {f"{name}_FILE" for name in documented}, "not in docs/deployment.md"
     source = (ROOT / "profiles.example.yml").read_text("utf-8")
     for folder, kind in (("loader", "*.py"), ("macros", "*.sql"), ("models", "*")):
         source += "".join(path.read_text("utf-8") for path in (ROOT / folder).rglob(kind) if path.is_file())
-    of_others = {"HOME", "PGPASSFILE", "DBT_TARGET_PATH", "DBT_LOG_PATH", "DBT_SEND_ANONYMOUS_USAGE_STATS"}
-    expected = {name.removesuffix("_FILE") for name in told - of_others}
+    read_by_others = {"HOME", "PGPASSFILE", "DBT_TARGET_PATH", "DBT_LOG_PATH", "DBT_SEND_ANONYMOUS_USAGE_STATS"}
+    expected = {name.removesuffix("_FILE") for name in documented - read_by_others}
     unread = {name for name in expected if name not in source}
-    assert not unread, "nothing reads these"
+    assert not unread, "not read by loader, macros, models or profiles"

@@ -1,4 +1,4 @@
-"""The overview's own questions to the warehouse: each over a bounded range of hours, answered with few rows."""
+"""The queries of the overview: each covers a bounded range of hours and returns few rows."""
 
 from __future__ import annotations
 
@@ -13,27 +13,28 @@ from loader.delivery.push_log import ACCEPTED, BEGUN
 from loader.hours import HOUR, Window, iso
 from loader.lines import AMOUNT_COLUMN, COST_COLUMN, HOUR_COLUMN, Line
 from loader.money import decimal_text
-from loader.service.answers import NewLine, PushSummary, Series
+from loader.service.overview_schema import ChartSeries, LineSummary, PushSummary
 from loader.warehouse.base import Warehouse, utc
 
-LARGEST = 8  # of the chart's colours; the rest is one more
+LARGEST = 8  # series of the chart; all others become one more
 MODEL, TEAM, TEAM_NAME = "resource/tag:model", "resource/tag:team_id", "resource/tag:team_alias"
 OTHER = "all others"
 PUSHES, LINES = 12, 20
 
 
 @dataclass(frozen=True)
-class Source:
-    """USD of the summed spend logs, and of that what is left out of the lines: providers without a line."""
+class SummedSpend:
+    """USD of the summed spend logs, and the part of it from providers that have no lines."""
 
     cost: Decimal
     left_out: Decimal
 
 
-def source(warehouse: Warehouse, window: Window) -> Source:
-    """What LiteLLM's spend logs came to in the window, from the kept sums: raw logs are never read here.
+def summed_spend(warehouse: Warehouse, window: Window) -> SummedSpend:
+    """The cost of LiteLLM's spend logs in the window, from int_usage__hourly.
 
-    The raw logs of old hours may be gone, and reading those that are left costs a scan; `loader reconcile` does that.
+    The spend logs themselves are not read: old ones may be deleted, and reading the rest takes a scan, which
+    `loader reconcile` does.
     """
     where, parameters = warehouse.between("usage_hour", window)
     statement = (
@@ -44,53 +45,54 @@ def source(warehouse: Warehouse, window: Window) -> Source:
     where, parameters = warehouse.between(warehouse.quoted(HOUR_COLUMN), window)
     provider = warehouse.quoted("resource/tag:provider")
     statement = f"select distinct {provider} from {warehouse.relation('cbf_lines')} {where}"  # noqa: S608
-    # The tag of a provider that nobody knows is left empty.
+    # Lines without a known provider have an empty tag.
     sent = {name or "unknown" for (name,) in warehouse.rows(statement, parameters)}
     left_out = sum((cost for name, cost in costs.items() if name not in sent), Decimal(0))
-    return Source(sum(costs.values(), Decimal(0)), left_out)
+    return SummedSpend(sum(costs.values(), Decimal(0)), left_out)
 
 
 def newest_hour(warehouse: Warehouse) -> datetime | None:
-    """The newest hour (UTC) that was ever summed."""
+    """The newest hour (UTC) with summed usage; None if there is none."""
     newest = warehouse.moment("max(usage_hour)")
     for (hour,) in warehouse.rows(f"select {newest} from {warehouse.relation('cbf_hours')}"):  # noqa: S608
         return utc(hour) if hour is not None else None
     return None
 
 
-def series(warehouse: Warehouse, window: Window, key: str, name: str, absent: str) -> list[Series]:
-    """Cost and tokens by hour of the largest by cost, largest first, and of all others together.
+def series(warehouse: Warehouse, window: Window, key: str, name: str, absent: str) -> list[ChartSeries]:
+    """Cost and tokens by hour: one series for each of the largest by cost, largest first, and one for all others.
 
     Args:
-        warehouse: what to read from.
+        warehouse: opened for reading.
         window: a few days.
-        key: the column of cbf_lines that tells one from another.
-        name: the column with what people call it.
-        absent: what to call lines without one.
+        key: the column of cbf_lines to group by.
+        name: the column with the display name.
+        absent: the label for lines without a key.
     """
     quoted, lines = warehouse.quoted, warehouse.relation("cbf_lines")
     hour, cost, amount = quoted(HOUR_COLUMN), quoted(COST_COLUMN), quoted(AMOUNT_COLUMN)
     where, parameters = warehouse.between(hour, window)
-    one = f"coalesce({quoted(key)}, '')"
+    key_or_empty = f"coalesce({quoted(key)}, '')"
     statement = (
-        f"select {one}, max({quoted(name)}), sum({cost}) as cost, sum({amount}) as amount"  # noqa: S608
-        f" from {lines} {where} group by {one} order by cost desc, amount desc, {one} limit {LARGEST + 1}"
+        f"select {key_or_empty}, max({quoted(name)}), sum({cost}) as cost, sum({amount}) as amount"  # noqa: S608
+        f" from {lines} {where} group by {key_or_empty}"
+        f" order by cost desc, amount desc, {key_or_empty} limit {LARGEST + 1}"
     )
     ranked = [(each, label) for each, label, *_ in warehouse.rows(statement, parameters)]
-    # A ninth needs no "all others": it has the colour itself.
+    # Nine series fit: with exactly nine there is no need for "all others".
     chosen = ranked if len(ranked) <= LARGEST else ranked[:LARGEST]
     if not chosen:
         return []
     marks = ", ".join(warehouse.placeholder for _ in chosen)
-    which = f"case when {one} in ({marks}) then {one} end"
+    which = f"case when {key_or_empty} in ({marks}) then {key_or_empty} end"
     statement = (
         f"select {warehouse.moment(hour)}, which, cast(sum({cost}) as {warehouse.text_type}), sum({amount})"  # noqa: S608
         f" from (select {hour}, {cost}, {amount}, {which} as which from {lines} {where}) as marked"
         f" group by {hour}, which"
     )
     found: dict[str | None, dict[datetime, tuple[Decimal, int]]] = defaultdict(dict)
-    for start, which_one, total, tokens in warehouse.rows(statement, [*(each for each, _ in chosen), *parameters]):
-        found[which_one][utc(start)] = (Decimal(total), int(tokens))
+    for start, series_key, total, tokens in warehouse.rows(statement, [*(each for each, _ in chosen), *parameters]):
+        found[series_key][utc(start)] = (Decimal(total), int(tokens))
     hours = list(hours_of(window))
     named: list[tuple[str | None, str]] = [(each, label or each or absent) for each, label in chosen]
     if None in found:
@@ -98,8 +100,8 @@ def series(warehouse: Warehouse, window: Window, key: str, name: str, absent: st
     return [_series(each, label, [found[each].get(hour, (Decimal(0), 0)) for hour in hours]) for each, label in named]
 
 
-def _series(key: str | None, label: str, values: list[tuple[Decimal, int]]) -> Series:
-    return Series(
+def _series(key: str | None, label: str, values: list[tuple[Decimal, int]]) -> ChartSeries:
+    return ChartSeries(
         key=key,
         label=label,
         cost=decimal_text(sum((cost for cost, _ in values), Decimal(0))),
@@ -118,7 +120,7 @@ def hours_of(window: Window) -> Iterator[datetime]:
 
 
 def pushes(warehouse: Warehouse, stream: Stream, now: datetime, days: int) -> list[PushSummary]:
-    """The last pushes of the last days, newest first: how each hour of theirs ended."""
+    """The latest pushes of the last `days`, newest first, with the last outcome of each of their hours."""
     mark, log = warehouse.placeholder, warehouse.relation("push_log")
     began_at, ended_at = warehouse.moment("newest.began_at"), warehouse.moment("newest.ended_at")
     statement = f"""
@@ -154,13 +156,13 @@ def pushes(warehouse: Warehouse, stream: Stream, now: datetime, days: int) -> li
 
 
 def _push(rows: list[tuple[object, ...]]) -> PushSummary:
-    """One push from its rows, one for each outcome."""
+    """One push from its rows, of which there is one per outcome."""
     began_at, ended_at, operation = rows[0][:3]
     assert isinstance(began_at, datetime | str)  # noqa: S101
     assert isinstance(ended_at, datetime | str)  # noqa: S101
     hours = {str(row[3]): int(str(row[4])) for row in rows}
     accepted = next((row for row in rows if row[3] == ACCEPTED), None)
-    said = [f"{hours[str(row[3])]:,} {str(row[3]).replace('_', ' ')}: {row[8]}" for row in rows if row[8]]
+    details = [f"{hours[str(row[3])]:,} {str(row[3]).replace('_', ' ')}: {row[8]}" for row in rows if row[8]]
     if set(hours) == {ACCEPTED}:
         outcome = "accepted"
     elif BEGUN in hours:
@@ -177,22 +179,22 @@ def _push(rows: list[tuple[object, ...]]) -> PushSummary:
         lines=int(str(accepted[5] or 0)) if accepted else 0,
         bytes=int(str(accepted[6] or 0)) if accepted else 0,
         cost=decimal_text(Decimal(str(accepted[7] or 0))) if accepted else "0",
-        detail="; ".join(said),
+        detail="; ".join(details),
     )
 
 
-def newest_lines(warehouse: Warehouse, window: Window) -> list[NewLine]:
-    """The newest lines of the window."""
+def newest_lines(warehouse: Warehouse, window: Window) -> list[LineSummary]:
+    """The newest lines of the window, at most LINES."""
     return [_line(line) for line in warehouse.lines(window, newest=LINES)]
 
 
-def _line(line: Line) -> NewLine:
+def _line(line: Line) -> LineSummary:
     def tag(*names: str) -> str:
         return next(
             (line.values[f"resource/tag:{name}"] for name in names if f"resource/tag:{name}" in line.values), ""
         )
 
-    return NewLine(
+    return LineSummary(
         hour=line.values[HOUR_COLUMN],
         provider=line.values.get("lineitem/cloud_provider", ""),
         model=tag("model"),
