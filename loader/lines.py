@@ -10,7 +10,7 @@ from typing import Protocol
 import orjson
 
 HOUR_COLUMN, COST_COLUMN, AMOUNT_COLUMN = "time/usage_start", "cost/cost", "usage/amount"
-EMPTY = "empty"  # the fingerprint of an hour without lines, as in cbf_hours
+EMPTY_FINGERPRINT = "empty"  # the fingerprint of an hour without lines, as in cbf_hours
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class HourSummary:
 
     def emptied(self) -> HourSummary:
         """The same hour when it has no line of the stream."""
-        return replace(self, line_count=0, cost=Decimal(0), tokens=0, fingerprint=EMPTY)
+        return replace(self, line_count=0, cost=Decimal(0), tokens=0, fingerprint=EMPTY_FINGERPRINT)
 
 
 class Sendable(Protocol):

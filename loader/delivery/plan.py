@@ -12,7 +12,7 @@ from loader.delivery.limits import MORE_ROOM, HeldBack, shrunk, without_room
 from loader.delivery.push_log import REFUSED, WITHOUT_EFFECT, HourRecord, accepted_entries
 from loader.errors import GuardError, UsageError
 from loader.hours import HOUR, Window, floor_hour, iso, month_start
-from loader.lines import EMPTY, HourSummary
+from loader.lines import EMPTY_FINGERPRINT, HourSummary
 from loader.warehouse.base import Warehouse
 
 LARGE_LINE = 3_000  # bytes; a new stream is not measured while even lines of this size have room
@@ -158,11 +158,11 @@ def _with_emptied(
     with_lines = {hour.start for hour in hours if hour.line_count}
     found = {hour.start: hour for hour in hours}
     emptied = [
-        found[start].emptied() if start in found else HourSummary(start, 0, Decimal(0), 0, EMPTY)
+        found[start].emptied() if start in found else HourSummary(start, 0, Decimal(0), 0, EMPTY_FINGERPRINT)
         for start, record in records.items()
         if start not in with_lines
         and (window is None or window.start <= start < window.end)
-        and not record.holds(EMPTY)
+        and not record.holds(EMPTY_FINGERPRINT)
         and (record.accepted is not None or record.outcome not in (REFUSED, WITHOUT_EFFECT))
     ]
     return sorted([hour for hour in hours if hour.line_count] + emptied, key=lambda hour: hour.start)
@@ -171,7 +171,7 @@ def _with_emptied(
 def _with_only(hours: list[HourSummary], only: frozenset[datetime]) -> list[HourSummary]:
     """Of these hours those, and an hour without lines for each that is not among them."""
     found = {hour.start: hour for hour in hours}
-    return [found.get(start) or HourSummary(start, 0, Decimal(0), 0, EMPTY) for start in sorted(only)]
+    return [found.get(start) or HourSummary(start, 0, Decimal(0), 0, EMPTY_FINGERPRINT) for start in sorted(only)]
 
 
 def _require_whole_month(
@@ -203,7 +203,7 @@ def _require_whole_month(
 
 def _bytes_per_line(warehouse: Warehouse, chosen: list[HourSummary], records: Mapping[datetime, HourRecord]) -> float:
     """As measured on the newest hours that CloudZero accepted; on a new stream, on the newest hour to send."""
-    newest = [entry for entry in accepted_entries(records) if entry.fingerprint != EMPTY][-24:]
+    newest = [entry for entry in accepted_entries(records) if entry.fingerprint != EMPTY_FINGERPRINT][-24:]
     lines, size = sum(entry.line_count for entry in newest), sum(entry.byte_count for entry in newest)
     with_lines = [hour for hour in chosen if hour.line_count]
     small = sum(hour.line_count for hour in with_lines) * LARGE_LINE < limits.MONTH_BYTES

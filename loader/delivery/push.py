@@ -16,7 +16,7 @@ from loader.delivery.push_log import ACCEPTED, BEGUN, UNKNOWN, Entry, HourRecord
 from loader.delivery.retry import Client, Journal, Patience, Sent, deliver
 from loader.errors import StoppedError
 from loader.hours import HOUR, Window, iso, month_start, next_month
-from loader.lines import EMPTY
+from loader.lines import EMPTY_FINGERPRINT
 from loader.stopping import StopSignal
 from loader.warehouse.base import Warehouse
 
@@ -153,7 +153,7 @@ class PushJournal(Journal):
         if delivery.operation == "replace_drop":
             month, hours = month_start(delivery.hours[0]), set(delivery.hours)
             wiped = sorted(hour for hour in self._held - hours if month_start(hour) == month)
-            entries += [Entry(hour, EMPTY, 0, delivery.cost * 0, 0) for hour in wiped]
+            entries += [Entry(hour, EMPTY_FINGERPRINT, 0, delivery.cost * 0, 0) for hour in wiped]
         return entries
 
     def _fingerprint(self, delivery: BodyGroup, hour: datetime) -> str | None:

@@ -21,7 +21,7 @@ from loader.config.profiles import Target
 from loader.config.settings import Stream
 from loader.errors import ConfigurationError
 from loader.hours import HOUR, Window, iso
-from loader.lines import AMOUNT_COLUMN, COST_COLUMN, EMPTY, HOUR_COLUMN, HourSummary, Line, Sendable
+from loader.lines import AMOUNT_COLUMN, COST_COLUMN, EMPTY_FINGERPRINT, HOUR_COLUMN, HourSummary, Line, Sendable
 from loader.warehouse.sql_values import parsed
 
 BATCH_ROWS = 2_000
@@ -128,7 +128,7 @@ class Warehouse(ABC):
             select
                 {self.moment("every_stream.usage_hour")}, coalesce(ours.line_count, 0),
                 cast(coalesce(ours.cost_usd, 0) as {self.text_type}), coalesce(ours.total_tokens, 0),
-                coalesce(ours.fingerprint, '{EMPTY}'), cast(every_stream.cost_usd as {self.text_type})
+                coalesce(ours.fingerprint, '{EMPTY_FINGERPRINT}'), cast(every_stream.cost_usd as {self.text_type})
             from every_stream
             left join ours on every_stream.usage_hour = ours.usage_hour
             order by every_stream.usage_hour
