@@ -78,8 +78,8 @@ def dry_run(
                 output.say(limits.explain(chosen.held_back))
             hours, lines = list(chosen.hours), newest_lines(warehouse, chosen, limit)
         else:
-            hours = warehouse.hours(asked.window) if style in ("table", "json") else []
-            lines = list(warehouse.lines(asked.window, newest=limit))
+            hours = warehouse.hours(asked.window)
+            lines = list(warehouse.newest_lines(hours, limit))
     output.print_dry_run(lines, [hour for hour in hours if hour.line_count], style, sys.stdout)
 
 

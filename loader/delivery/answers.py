@@ -60,13 +60,14 @@ def dry_run_answer(lines: Sequence[Line], hours: Sequence[HourSummary]) -> dict[
 
 def _usage(line: Line) -> dict[str, object]:
     """A line in LiteLLM's words: its tags, and spend and tokens as numbers."""
+    values = line.values
     prefix = "resource/tag:"
-    tags = {name[len(prefix) :]: value for name, value in line.values.items() if name.startswith(prefix)}
+    tags = {name[len(prefix) :]: value for name, value in values.items() if name.startswith(prefix)}
     counts = {name: int(tags.pop(name)) for name in ("prompt_tokens", "completion_tokens") if name in tags}
     return {
-        "hour": line.values[HOUR_COLUMN],
+        "hour": values[HOUR_COLUMN],
         **tags,
-        "spend": orjson.Fragment(line.values[COST_COLUMN]),
+        "spend": orjson.Fragment(values[COST_COLUMN]),
         **counts,
-        "total_tokens": int(line.values.get(AMOUNT_COLUMN, "0")),
+        "total_tokens": int(values.get(AMOUNT_COLUMN, "0")),
     }

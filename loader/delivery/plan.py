@@ -209,7 +209,7 @@ def _bytes_per_line(warehouse: Warehouse, chosen: list[HourSummary], records: Ma
     small = sum(hour.line_count for hour in with_lines) * LARGE_LINE < limits.MONTH_BYTES
     if not lines and not small:
         last = Window(with_lines[-1].start, with_lines[-1].start + HOUR)
-        rows = [line.data for line in warehouse.encoded_lines(last)]
+        rows = [line.data for line in warehouse.unordered_lines(last)]
         lines, size = len(rows), sum(map(len, rows))
     return size / lines if lines else 0.0
 

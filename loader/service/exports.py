@@ -148,7 +148,7 @@ class Exports:
         window = asked.window(_now())
         with self._one_of_few(), self.access.to_read(DRY_RUN_WAIT) as warehouse:
             hours = [hour for hour in warehouse.hours(window) if hour.line_count]
-            return dry_run_answer(list(warehouse.lines(window, newest=asked.limit)), hours)
+            return dry_run_answer(list(warehouse.newest_lines(hours, asked.limit)), hours)
 
     def export(self, asked: ExportRequest) -> dict[str, object]:
         """Send, and say what was sent.
