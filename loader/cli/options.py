@@ -201,7 +201,7 @@ def warehouse_to_push(
 
     opened = open_for_push(read_target(profiles_dir, target), stream, seconds(lock_timeout), seconds(wait), output.say)
     with ExitStack() as stack:
-        with stop.ending_a_wait():
+        with stop.interrupting_wait():
             warehouse = stack.enter_context(opened)
         yield warehouse
 
