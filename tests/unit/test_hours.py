@@ -35,7 +35,7 @@ def at(day: int, hour: int = 0, month: int = 3) -> datetime:
         ("yesterday", None, "ISO 8601"),
         ("", None, "ISO 8601"),
         ("2024-03-09", "2024-13-01", "--end"),
-        ("2024-03-09", "9999-12-31", "--end '9999-12-31' is not in the years 1 to 9998"),
+        ("2024-03-09", "9999-12-31", "--end '9999-12-31' is out of range: it must be in the years 1 to 9998"),
         ("2024-03-09", "9998-12-31T23:59:59-01:00", "years 1 to 9998"),
         ("0001-01-01T00:00:00+05:00", None, "years 1 to 9998"),
     ],
