@@ -1,7 +1,7 @@
-"""Every way the loader can end, each with its own exit code.
+"""The loader's errors, each with its exit code.
 
-Logic raises these; only `cli.py` turns one into a line on stderr and an exit code. A message says what is
-wrong, with what, and how to mend it. No message may hold a secret.
+Functions raise these; only `loader.cli` turns them into a line on stderr and an exit code. A message says what is
+wrong, with what, and how to fix it. No message may contain a secret.
 """
 
 from enum import IntEnum
@@ -9,9 +9,9 @@ from typing import ClassVar
 
 
 class ExitCode(IntEnum):
-    """What the shell sees. 1 is left to Python: a crash, which is a defect of ours.
+    """The exit codes of the loader. 1 is Python's: an uncaught exception, which is a bug in the loader.
 
-    A signal that ended the loader is told in the shell's own way: 130 after Ctrl-C, 143 after SIGTERM.
+    A loader that was ended by a signal exits as shells expect: 130 after Ctrl-C (SIGINT), 143 after SIGTERM.
     """
 
     DONE = 0
@@ -23,34 +23,35 @@ class ExitCode(IntEnum):
 
 
 class LoaderError(Exception):
-    """Base of all errors that a user can meet."""
+    """Base class of all errors that are reported to the user."""
 
     exit_code: ClassVar[ExitCode]
 
 
 class UsageError(LoaderError):
-    """What was asked for makes no sense: a window in the future, a start after its end."""
+    """The arguments make no sense, such as a window in the future or a start after its end."""
 
     exit_code = ExitCode.USAGE
 
 
 class ConfigurationError(LoaderError):
-    """Profile, target, view, database, file or credentials are not there or not right."""
+    """The profile, target, views, database, a file or the credentials are missing or wrong."""
 
     exit_code = ExitCode.CONFIGURATION
 
 
 class RejectedError(LoaderError):
-    """CloudZero answered and will not take it: 400, 403, 404, 413. Trying again gives the same answer."""
+    """CloudZero rejected the request (400, 403, 404, 413, …). Sending it again would get the same response."""
 
     exit_code = ExitCode.REFUSED
 
 
 class UnknownOutcomeError(LoaderError):
-    """No answer came, or none that can be read: the drop may or may not have been stored.
+    """There was no response, or an unreadable one: the body may or may not have been stored.
 
-    `under_way` when CloudZero may still be at work on the request, so that the next one has to wait for it.
-    `did_nothing` when it is certain that nothing was stored: the request never left, or the answer says so (429).
+    Attributes:
+        under_way: CloudZero may still be processing the request, so the next request has to wait.
+        did_nothing: certainly nothing was stored: the request was never sent, or the response says so (429).
     """
 
     exit_code = ExitCode.UNKNOWN_OUTCOME
@@ -62,9 +63,10 @@ class UnknownOutcomeError(LoaderError):
 
 
 class RetryableError(UnknownOutcomeError):
-    """CloudZero answered, but not with a certain outcome: a next try is right, and needs a new idempotency key.
+    """CloudZero responded without a definite outcome (408, 409, 425, 429, 5xx): retry with a new idempotency key.
 
-    `retry_after` is what its `Retry-After` header asks for, in seconds, or None.
+    Attributes:
+        retry_after: seconds that the `Retry-After` header asks to wait; None without the header.
     """
 
     def __init__(
@@ -75,17 +77,17 @@ class RetryableError(UnknownOutcomeError):
 
 
 class GuardError(LoaderError):
-    """Stopped before harm was done: an hour that is not complete, a cost that has shrunk, a month that is full."""
+    """Stopped to protect the bill: an hour is incomplete, a cost has shrunk, or a month is full."""
 
     exit_code = ExitCode.GUARD
 
 
 class LockedError(GuardError):
-    """Another process is at work on the same stream or file: nothing was begun."""
+    """Another process holds the lock of the stream or the database file. Nothing was started."""
 
 
 class StoppedError(LoaderError):
-    """SIGTERM or Ctrl-C: what was begun has been ended or recorded as unknown, the rest was left."""
+    """Stopped by SIGTERM or Ctrl-C. Work in progress was finished, or recorded as unknown; the rest was not started."""
 
     exit_code = ExitCode.UNKNOWN_OUTCOME
 

@@ -1,6 +1,6 @@
-"""Windows of time: half-open [start, end) of whole UTC hours. Pure; nothing here reads a clock.
+"""Time windows: half-open intervals [start, end) of whole UTC hours. Pure functions; none reads the clock.
 
-Calendar words (today, last_month, …) follow CLOUDZERO_TIMEZONE; lines and drops are always UTC.
+Named windows (today, last_month, …) follow CLOUDZERO_TIMEZONE; hours of lines are always UTC.
 """
 
 from __future__ import annotations
@@ -14,13 +14,16 @@ from loader.errors import UsageError
 
 HOUR = timedelta(hours=1)
 END_OF_TIME = datetime(MAXYEAR, 12, 31, 23, tzinfo=timezone.utc)
-PENDING = "pending"  # no hours of the clock: those that CloudZero does not hold as they are now
+PENDING = "pending"  # not a time window: the hours whose current lines CloudZero does not hold yet
 WINDOW_NAMES = ("last_hour", "last_24h", "today", "yesterday", "month_to_date", "last_month")
 
 
 @dataclass(frozen=True)
 class Window:
-    """[start, end), both aware UTC and on the hour. `widened` when the times asked for were not."""
+    """[start, end), both aware UTC and on the hour.
+
+    `widened` says that the requested times were not on the hour, so the window was extended to whole hours.
+    """
 
     start: datetime
     end: datetime
@@ -39,21 +42,21 @@ class Window:
 
     @property
     def is_empty(self) -> bool:
-        """Whether no hour is in it."""
+        """Whether the window contains no hour."""
         return self.start >= self.end
 
     def is_whole_month(self) -> bool:
-        """Whether it is exactly one UTC calendar month, AnyCost's unit of `replace_drop`."""
+        """Whether the window is exactly one UTC calendar month, which is what AnyCost's `replace_drop` replaces."""
         return self.start == month_start(self.start) and self.end == next_month(self.start)
 
 
 def iso(moment: datetime) -> str:
-    """`2024-01-15T14:00:00Z`, as AnyCost wants times."""
+    """A moment in UTC as AnyCost expects it: `2024-01-15T14:00:00Z`."""
     return moment.astimezone(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def floor_hour(moment: datetime) -> datetime:
-    """The start of the UTC hour that `moment` lies in."""
+    """The start of the UTC hour that contains `moment`."""
     return moment.astimezone(timezone.utc).replace(minute=0, second=0, microsecond=0)
 
 
@@ -64,40 +67,45 @@ def ceil_hour(moment: datetime) -> datetime:
 
 
 def month_start(moment: datetime) -> datetime:
-    """The first hour of the UTC month."""
+    """The first hour of the UTC month that contains `moment`."""
     return moment.astimezone(timezone.utc).replace(day=1, hour=0, minute=0, second=0, microsecond=0)
 
 
 def next_month(moment: datetime) -> datetime:
-    """The first hour of the UTC month after."""
+    """The first hour of the following UTC month."""
     return month_start(month_start(moment) + timedelta(days=32))
 
 
 def month_named(text: str) -> Window:
-    """The UTC month that `2024-01` names.
+    """The UTC month given as `YYYY-MM`.
 
     Raises:
-        UsageError: it names none.
+        UsageError: the text is not a month from 0001-01 to 9998-12.
     """
     if not re.fullmatch(r"\d{4}-(0[1-9]|1[0-2])", text) or text[:4] in ("0000", "9999"):
-        raise UsageError(f"--month {text!r} is no month: write 2024-01.")
+        raise UsageError(f"--month {text!r} is not a valid month: write it as 2024-01.")
     start = datetime(int(text[:4]), int(text[5:]), 1, tzinfo=timezone.utc)
     return Window(start, next_month(start))
 
 
 def by_name(name: str, now: datetime, zone: tzinfo) -> Window:
-    """One of WINDOW_NAMES.
+    """The window with one of the WINDOW_NAMES.
 
-    Hours that are not complete yet are in `today` and `month_to_date`; whether they are sent is not decided here.
+    `today` and `month_to_date` include the current, incomplete hour; whether it is sent is decided elsewhere.
+
+    Args:
+        name: the window's name.
+        now: the current time, aware.
+        zone: the time zone whose days and months the names refer to.
 
     Raises:
-        UsageError: no such window.
+        UsageError: there is no window of this name.
     """
     this_hour = floor_hour(now)
-    # The first of two midnights where clocks go back to 00:00: `now` can be in the second.
+    # Where clocks go back to 00:00, a day has two midnights, and `now` may be after the second: take the first.
     midnight = _local_midnight(now.astimezone(zone)).replace(fold=0)
     first = midnight.replace(day=1)
-    # Arithmetic on the calendar, not on elapsed time: a day of 23 hours has its own midnight.
+    # Wall-clock arithmetic, not elapsed time: days of 23 or 25 hours start at midnight too.
     windows: dict[str, tuple[datetime, datetime]] = {
         "last_hour": (this_hour - HOUR, this_hour),
         "last_24h": (this_hour - 24 * HOUR, this_hour),
@@ -107,15 +115,20 @@ def by_name(name: str, now: datetime, zone: tzinfo) -> Window:
         "last_month": (_local_midnight(first - timedelta(days=1)).replace(day=1), first),
     }
     if name not in windows:
-        raise UsageError(f"There is no window {name!r}; there are: {', '.join(WINDOW_NAMES)}.")
+        raise UsageError(f"There is no window {name!r}; it must be one of: {', '.join(WINDOW_NAMES)}.")
     return _widen(*windows[name])
 
 
 def between(start: str, end: str | None, now: datetime) -> Window:
-    """From --start to --end, ISO 8601; UTC unless they say otherwise. No end: to the end of the present hour.
+    """The window from --start to --end: ISO 8601, UTC unless they carry an offset.
+
+    Args:
+        start: first hour.
+        end: end, exclusive; None for the end of the current hour.
+        now: the current time, aware.
 
     Raises:
-        UsageError: a time that cannot be read, a start at or after the end, a window in the future.
+        UsageError: a time is not valid, the start is not before the end, or the window is in the future.
     """
     first = parse_time(start, "--start")
     last = parse_time(end, "--end") if end else floor_hour(now) + HOUR
@@ -129,28 +142,34 @@ def between(start: str, end: str | None, now: datetime) -> Window:
 def parse_time(text: str, option: str) -> datetime:
     """An ISO 8601 date or time as aware UTC.
 
+    Args:
+        text: what the user wrote; UTC unless it has an offset.
+        option: the option's name, for the error message.
+
     Raises:
-        UsageError: it is none, or in the last year that Python knows, after which no month and no hour ends.
+        UsageError: the text is not valid, or in the year 9999, whose last hour and month have no end in Python.
     """
     cleaned = text.strip()
     if cleaned[-1:] in "zZ" and cleaned:
-        cleaned = cleaned[:-1] + "+00:00"  # Python 3.10 does not read the Z.
+        cleaned = cleaned[:-1] + "+00:00"  # Python 3.10 does not parse a trailing Z.
     try:
         moment = datetime.fromisoformat(cleaned)
     except ValueError as error:
-        raise UsageError(f"{option} {text!r} is no ISO 8601 time: write 2024-01-15T14:00:00Z or 2024-01-15.") from error
-    beyond = UsageError(f"{option} {text!r} is not in the years 1 to 9998 of UTC.")
+        raise UsageError(
+            f"{option} {text!r} is not a valid ISO 8601 time: write it as 2024-01-15T14:00:00Z or 2024-01-15."
+        ) from error
+    out_of_range = UsageError(f"{option} {text!r} is out of range: it must be in the years 1 to 9998, UTC.")
     try:
         moment = (moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)).astimezone(timezone.utc)
     except OverflowError as error:
-        raise beyond from error
+        raise out_of_range from error
     if moment.year == MAXYEAR:
-        raise beyond
+        raise out_of_range
     return moment
 
 
 def months(window: Window) -> Iterator[Window]:
-    """The window cut at UTC months, oldest first: one body of AnyCost holds rows of one month only."""
+    """The window split at the starts of UTC months, oldest first: an AnyCost body holds rows of one month only."""
     start = window.start
     while start < window.end:
         end = min(window.end, next_month(start))
@@ -159,7 +178,7 @@ def months(window: Window) -> Iterator[Window]:
 
 
 def _widen(start: datetime, end: datetime) -> Window:
-    # A time that a zone has twice, or not at all, never equals one of another zone.
+    # Convert first: a wall-clock time that is ambiguous or missing in its zone never compares equal to one in UTC.
     start, end = start.astimezone(timezone.utc), end.astimezone(timezone.utc)
     wide = Window(floor_hour(start), ceil_hour(end))
     return Window(wide.start, wide.end, widened=(wide.start, wide.end) != (start, end))

@@ -1,23 +1,23 @@
-"""What a line and an hour of the bill are to the loader: values as text, money as exact decimals."""
+"""Lines and hours of the bill, as the warehouse has them. Money is an exact decimal, never a float."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
-from typing import Protocol
+from typing import NamedTuple
 
 import orjson
 
 HOUR_COLUMN, COST_COLUMN, AMOUNT_COLUMN = "time/usage_start", "cost/cost", "usage/amount"
-EMPTY = "empty"  # the fingerprint of an hour without lines, as in cbf_hours
+EMPTY_FINGERPRINT = "empty"  # of an hour without lines, as the model cbf_hours writes it
 
 
 @dataclass(frozen=True)
 class HourSummary:
-    """One hour (UTC) of `cbf_hours`: its lines, USD, tokens, and the fingerprint of its lines.
+    """One UTC hour of `cbf_hours`: its line count, cost in USD, tokens, and the fingerprint of its lines.
 
-    Of one stream, where there are several; `cost_of_all` is then the USD of them all.
+    With several streams, the figures are those of one stream, and `cost_of_all` is the USD of all streams together.
     """
 
     start: datetime
@@ -28,39 +28,33 @@ class HourSummary:
     cost_of_all: Decimal | None = None
 
     def emptied(self) -> HourSummary:
-        """The same hour when it has no line of the stream."""
-        return replace(self, line_count=0, cost=Decimal(0), tokens=0, fingerprint=EMPTY)
+        """The same hour without any line of the stream."""
+        return replace(self, line_count=0, cost=Decimal(0), tokens=0, fingerprint=EMPTY_FINGERPRINT)
 
 
-class Sendable(Protocol):
-    """A line as AnyCost gets it: its hour (UTC), its USD, and its bytes as JSON."""
+class Line(NamedTuple):
+    """One row of `cbf_lines`, encoded.
 
-    @property
-    def hour(self) -> datetime:
-        """UTC."""
-
-    @property
-    def cost(self) -> Decimal:
-        """USD."""
-
-    @property
-    def data(self) -> bytes:
-        """One JSON object: all values are strings, absent ones are left out."""
-
-
-@dataclass(frozen=True)
-class Line:
-    """One row of `cbf_lines`: its hour (UTC) and its values as text, absent ones left out."""
+    `hour` is aware UTC. `cost_text` is the cost in USD: all digits, no exponent. `data` is what dry-run shows and push
+    sends: one JSON object in UTF-8 whose values are strings; columns that are null or empty are left out.
+    """
 
     hour: datetime
-    values: dict[str, str]
+    cost_text: str
+    data: bytes
+
+    @classmethod
+    def from_values(cls, hour: datetime, values: dict[str, str]) -> Line:
+        """Encode a line from its values by column name, which must include the cost."""
+        return cls(hour, values[COST_COLUMN], orjson.dumps(values))
 
     @property
     def cost(self) -> Decimal:
         """USD."""
-        return Decimal(self.values[COST_COLUMN])
+        return Decimal(self.cost_text)
 
     @property
-    def data(self) -> bytes:
-        """See `Sendable.data`."""
-        return orjson.dumps(self.values)
+    def values(self) -> dict[str, str]:
+        """The values by column name. `data` is parsed on each access: assign the result to use it more than once."""
+        values: dict[str, str] = orjson.loads(self.data)
+        return values

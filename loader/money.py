@@ -1,4 +1,4 @@
-"""Money as text: exact decimals, never a float."""
+"""Money as text, from exact decimals; never through a float."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from decimal import Decimal
 
 
 def decimal_text(value: Decimal) -> str:
-    """All digits, no exponent, no trailing zeros: `0.00083575` for Decimal('8.35750E-4')."""
+    """An amount with all its digits, without exponent or trailing zeros: `0.00083575` for Decimal('8.35750E-4')."""
     text = format(value, "f")
     return (text.rstrip("0").rstrip(".") if "." in text else text) or "0"
 

@@ -1,13 +1,13 @@
-"""Progress over lines, for whoever shows it."""
+"""The interface of a progress bar."""
 
 from __future__ import annotations
 
 
 class Bar:
-    """A progress bar over lines. This one shows nothing."""
+    """A progress bar that counts lines. This base class shows nothing."""
 
     def start(self, total_lines: int) -> None:
-        """Set how many lines there are."""
+        """Set the total number of lines."""
 
     def advance(self, lines: int) -> None:
-        """Report that many more lines as done."""
+        """Count so many more lines as done."""

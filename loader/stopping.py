@@ -1,4 +1,4 @@
-"""SIGTERM and Ctrl-C: the first asks for an end after the body in flight, the second one ends at once."""
+"""SIGTERM and Ctrl-C: the first signal stops after the body in flight, the second one immediately."""
 
 from __future__ import annotations
 
@@ -15,72 +15,77 @@ SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 class StopSignal:
-    """A flag that a signal sets, and a sleep that it ends. As a context it takes the signals; else only `set` does."""
+    """A flag that a signal sets, and a sleep that the signal interrupts.
 
-    def __init__(self, at_once: Callable[[], None] | None = None) -> None:
-        """With `at_once`, a second signal calls that instead of raising KeyboardInterrupt.
+    As a context manager it installs the signal handlers; without them, only `set` sets the flag.
+    """
 
-        An exception that a signal raises comes up in whatever code is running, and some of it drops exceptions.
+    def __init__(self, on_second_signal: Callable[[], None] | None = None) -> None:
+        """Create the flag, not set.
+
+        Args:
+            on_second_signal: called on a second signal, instead of raising KeyboardInterrupt. An exception from a
+                signal handler is raised in whatever code is running, and some libraries swallow it.
         """
-        self._at_once = at_once
-        self._ends_a_wait = False
+        self._on_second_signal = on_second_signal
+        self._interrupts_wait = False
         self.number: int = 0
         self._event = threading.Event()
-        self._before: dict[int, Any] = {}
+        self._previous_handlers: dict[int, Any] = {}
 
     def __enter__(self) -> StopSignal:
-        # Handlers belong to the main thread; elsewhere whoever runs us calls `set`.
+        # Only the main thread may install handlers; in other threads the caller uses `set`.
         if threading.current_thread() is threading.main_thread():
-            self._before = {each: signal.signal(each, self._handle) for each in SIGNALS}
+            self._previous_handlers = {each: signal.signal(each, self._handle) for each in SIGNALS}
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for number, handler in self._before.items():
+        for number, handler in self._previous_handlers.items():
             signal.signal(number, handler)
 
     @property
     def is_set(self) -> bool:
-        """Whether an end was asked for."""
+        """Whether a stop was requested."""
         return self._event.is_set()
 
     @property
     def name(self) -> str:
-        """What asked for it."""
+        """The name of the signal that requested the stop, for messages."""
         return {signal.SIGINT: "Ctrl-C", signal.SIGTERM: "SIGTERM"}.get(signal.Signals(self.number or 15), "a signal")
 
     def set(self, number: int = signal.SIGTERM) -> None:
-        """Ask for an end."""
+        """Request a stop."""
         self.number = self.number or number
         self._event.set()
 
     def sleep(self, seconds: float) -> None:
-        """Sleep so many seconds, or until an end is asked for."""
+        """Sleep for so many seconds, or until a stop is requested."""
         self._event.wait(seconds)
 
     @contextmanager
-    def ending_a_wait(self) -> Iterator[None]:
-        """Within the block the first signal ends what is under way: a wait for a lock, which does not look at the flag.
+    def interrupting_wait(self) -> Iterator[None]:
+        """Let the first signal interrupt the block, which waits for a lock and does not check the flag.
 
         Raises:
-            StoppedError: an end was asked for.
+            StoppedError: a stop was requested.
         """
-        self._ends_a_wait = True
+        self._interrupts_wait = True
         try:
             yield
         except KeyboardInterrupt as error:
             self.set(signal.SIGINT)
-            raise StoppedError(f"Stopped by {self.name} before anything was begun.", self.number) from error
+            raise StoppedError(f"Stopped by {self.name} before anything was started.", self.number) from error
         finally:
-            self._ends_a_wait = False
+            self._interrupts_wait = False
 
     def _handle(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002
-        if self._ends_a_wait:
+        if self._interrupts_wait:
             self.set(number)
             raise KeyboardInterrupt
         if self.is_set:
-            if not self._at_once:
+            if not self._on_second_signal:
                 raise KeyboardInterrupt
-            self._at_once()
+            self._on_second_signal()
         self.set(number)

@@ -124,7 +124,7 @@ def line_total(environment: dict[str, str]) -> Decimal:
     """Total cost (USD) of `cbf_lines`."""
     target = read_target(".", None, environment)
     with open_warehouse(target, lock_timeout=30, say=print) as warehouse:
-        return sum((Decimal(line.values["cost/cost"]) for line in warehouse.lines()), Decimal(0))
+        return sum((line.cost for line in warehouse.lines()), Decimal(0))
 
 
 def read_back(url: str, api_key: str, months: list[str]) -> Decimal:

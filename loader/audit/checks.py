@@ -50,7 +50,7 @@ def run(
     def views() -> str:
         with open_warehouse(targets[0], lock_timeout, say) as warehouse:
             built_at = warehouse.built_at()
-            lines.extend(warehouse.lines(newest=1))
+            lines.extend(warehouse.newest_lines(warehouse.hours(), 1))
             if given:
                 require_connection_ids(warehouse, given)
         newest = f"newest line of {iso(lines[0].hour)}" if lines else "no lines yet"
@@ -96,7 +96,7 @@ def _example_line() -> Line:
         "resource/id": "czrn:litellm:openai:cross-region:team-123:llm-usage:gpt-4o",
         "resource/service": "litellm",
     }
-    return Line(hour, values)
+    return Line.from_values(hour, values)
 
 
 EXAMPLE_LINE = _example_line()

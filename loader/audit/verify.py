@@ -9,7 +9,7 @@ from decimal import Decimal, InvalidOperation
 
 from loader.delivery.push_log import HourRecord
 from loader.errors import UnknownOutcomeError
-from loader.lines import COST_COLUMN, EMPTY, HOUR_COLUMN, HourSummary
+from loader.lines import COST_COLUMN, EMPTY_FINGERPRINT, HOUR_COLUMN, HourSummary
 
 NOTHING = (0, Decimal(0))
 Amount = tuple[int, Decimal]  # lines, USD
@@ -72,7 +72,12 @@ def compare(
         entry = record.accepted if record else None
         theirs, ours = held.get(hour, NOTHING), lines.get(hour, NOTHING)
         sent = (entry.line_count, entry.cost) if entry else None
-        if entry and entry.fingerprint == EMPTY and ours == NOTHING and theirs in (NOTHING, (1, Decimal(0))):
+        if (
+            entry
+            and entry.fingerprint == EMPTY_FINGERPRINT
+            and ours == NOTHING
+            and theirs in (NOTHING, (1, Decimal(0)))
+        ):
             continue
         if theirs == ours:
             continue

@@ -18,8 +18,6 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal, InvalidOperation
 
-import orjson
-
 from loader.bucket.store import BucketStore
 from loader.delivery.plan import Plan
 from loader.delivery.plan_lines import changed, lines_of
@@ -205,7 +203,7 @@ def _rows(warehouse: Warehouse, plan: Plan, stop: StopSignal) -> Iterator[dict[s
                 raise StoppedError(f"Stopped by {stop.name}: the manifest was not touched.", stop.number)
             hour, cost = line.hour, Decimal(0)
             ids.clear()
-        row: dict[str, str] = orjson.loads(line.data)
+        row = line.values
         cost += line.cost
         if row[ID_COLUMN] in ids:
             raise GuardError(

@@ -42,7 +42,7 @@ def print_dry_run(lines: Sequence[Line], hours: Sequence[HourSummary], style: st
         writer.writeheader()
         writer.writerows(line.values for line in lines)
     else:
-        rows = [[line.values.get(name, "") for name in TABLE_COLUMNS] for line in lines]
+        rows = [[values.get(name, "") for name in TABLE_COLUMNS] for values in (line.values for line in lines)]
         print_table(list(TABLE_COLUMNS.values()), rows, out, right={1, 2})
         total = summary_of(hours)
         cost = decimal_text(total_usd(hour.cost for hour in hours))

@@ -15,7 +15,7 @@ from itertools import groupby
 
 from loader.errors import GuardError
 from loader.hours import iso, month_start
-from loader.lines import Sendable
+from loader.lines import Line
 
 MAX_BODY_BYTES = 4_999_999
 TAIL = b"]}"
@@ -139,7 +139,7 @@ class _HourPart:
         return part.body(operation)
 
 
-def body_groups(lines: Iterable[Sendable], operation: str, max_bytes: int = MAX_BODY_BYTES) -> Iterator[BodyGroup]:
+def body_groups(lines: Iterable[Line], operation: str, max_bytes: int = MAX_BODY_BYTES) -> Iterator[BodyGroup]:
     """Cut lines, which come hour by hour, into bodies of at most `max_bytes` bytes.
 
     `replace_drop`, which is for one month, stands on the first body only: the ones after it add hours to the month
@@ -173,7 +173,7 @@ def _head(month: datetime, operation: str) -> bytes:
     return b'{"month":"%b","operation":"%b","data":[' % (iso(month_start(month)).encode(), operation.encode())
 
 
-def _parts(hour: datetime, lines: Iterable[Sendable], room: int) -> Iterator[_HourPart]:
+def _parts(hour: datetime, lines: Iterable[Line], room: int) -> Iterator[_HourPart]:
     """One hour's rows in parts of at most `room` bytes: one part for nearly every hour."""
     part = _HourPart(hour)
     for line in lines:

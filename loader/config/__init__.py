@@ -1,1 +1,1 @@
-"""What the environment and dbt profiles set."""
+"""Configuration: environment variables, secrets and dbt profiles."""

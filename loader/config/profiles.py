@@ -1,7 +1,7 @@
-"""The dbt target that is read from, out of dbt's own profiles.yml.
+"""The dbt target, read from dbt's own profiles.yml.
 
-The profile is read here and not through dbt, whose import alone takes seconds. The rules are dbt's
-(docs.getdbt.com/docs/core/connect-data-platform/connection-profiles): the same file, target and variables.
+The file is parsed here rather than by dbt, whose import alone takes seconds. File, profile, target and variables are
+chosen as dbt does (docs.getdbt.com/docs/core/connect-data-platform/connection-profiles).
 """
 
 from __future__ import annotations
@@ -19,9 +19,10 @@ DEFAULT_PROFILE = "litellm_cbf"
 
 @dataclass(frozen=True)
 class Target:
-    """One output of a dbt profile, its `env_var()` calls answered. `options` can hold a password: never shown.
+    """One output of a dbt profile, with its `env_var()` calls rendered.
 
-    `profile` is its profile's name, and `profiles_dir` and `project_dir` are where it was found.
+    `options` are all keys of the output. They can contain a password, so they are left out of the repr. `profile` is
+    the name of its profile; `profiles_dir` and `project_dir` are the folders it was read from.
     """
 
     name: str
@@ -39,22 +40,23 @@ def read_target(
     environ: Mapping[str, str] = os.environ,
     project_dir: Path = Path(),
 ) -> Target:
-    """The dbt target to read from.
+    """Read the dbt target.
 
     Args:
-        profiles_dir: --profiles-dir, else DBT_PROFILES_DIR, else the project's folder, else ~/.dbt, as in dbt.
-        target: --target, else DBT_TARGET, else the profile's own.
-        environ: what `env_var()` sees.
-        project_dir: where dbt_project.yml names the profile.
+        profiles_dir: value of --profiles-dir. If None: DBT_PROFILES_DIR, then the project's folder, then ~/.dbt, as
+            in dbt.
+        target: value of --target. If None: DBT_TARGET, then the profile's default.
+        environ: the environment variables, also for `env_var()`.
+        project_dir: the folder of dbt_project.yml, which names the profile unless DBT_PROFILE does.
 
     Raises:
-        ConfigurationError: no such file, profile, target or environment variable.
+        ConfigurationError: the file, profile, target or an environment variable is missing, or the file is invalid.
     """
     path = _profiles_path(profiles_dir or environ.get("DBT_PROFILES_DIR"), project_dir)
     profile_name = environ.get("DBT_PROFILE") or _project_profile(project_dir)
     profile = _mapping(_read_yaml(path).get(profile_name))
     if profile is None:
-        raise ConfigurationError(f"{path} has no profile {profile_name!r}: profiles.example.yml shows one.")
+        raise ConfigurationError(f"{path} has no profile {profile_name!r}: see profiles.example.yml for an example.")
     outputs = _mapping(profile.get("outputs")) or {}
     name = target or environ.get("DBT_TARGET") or str(_render(profile.get("target", "default"), environ, path))
     output = _mapping(outputs.get(name))
@@ -74,7 +76,7 @@ def _profiles_path(profiles_dir: str | None, project_dir: Path) -> Path:
             return folder / "profiles.yml"
     places = " or ".join(str(folder.resolve()) for folder in folders)
     raise ConfigurationError(
-        f"No profiles.yml in {places}: run `make setup`, copy profiles.example.yml, or name its folder"
+        f"No profiles.yml in {places}: run `make setup`, copy profiles.example.yml, or set its folder"
         " with --profiles-dir."
     )
 
@@ -92,7 +94,7 @@ def _read_yaml(path: Path) -> dict[str, Any]:
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigurationError(f"{path} cannot be read: {type(error).__name__}.") from error
     except yaml.YAMLError as error:
-        # The problem itself can quote the line, and the line can hold a password.
+        # Do not show the error itself: it can quote a line that contains a password.
         mark = getattr(error, "problem_mark", None)
         place = f", line {mark.line + 1}" if mark else ""
         raise ConfigurationError(f"{path}{place} is not valid YAML.") from error
@@ -104,7 +106,7 @@ def _mapping(value: Any) -> dict[str, Any] | None:
 
 
 def _render(value: Any, environ: Mapping[str, str], path: Path) -> Any:
-    """One value of a profile with `{{ env_var('NAME', 'default') }}` answered, and dbt's as_… filters let through."""
+    """Render `{{ env_var('NAME', 'default') }}` in a value of a profile. dbt's as_… filters are accepted, as no-ops."""
     if isinstance(value, dict):
         return {key: _render(item, environ, path) for key, item in value.items()}
     if isinstance(value, list):
@@ -127,4 +129,6 @@ def _render(value: Any, environ: Mapping[str, str], path: Path) -> Any:
     try:
         return environment.from_string(value).render()
     except (TemplateError, TypeError, ArithmeticError) as error:
-        raise ConfigurationError(f"{path} holds a template that cannot be rendered: {type(error).__name__}.") from error
+        raise ConfigurationError(
+            f"{path} contains a template that cannot be rendered: {type(error).__name__}."
+        ) from error

@@ -1,4 +1,4 @@
-"""What the loader is told by the environment: CloudZero's credentials, also from a file, and times."""
+"""Settings from environment variables: CloudZero credentials, directly or from a file, time zone and durations."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from loader.errors import ConfigurationError, UsageError
 
 CONNECTION_ID = "CLOUDZERO_CONNECTION_ID"
 DEFAULT_API_URL = "https://api.cloudzero.com"
-# The sentence that LiteLLM's users know; LiteLLM's page, "Missing Credentials Error".
+# LiteLLM's own wording, from "Missing Credentials Error" in its documentation of the CloudZero integration.
 MISSING_CREDENTIALS = (
     "CloudZero configuration missing. Please set CLOUDZERO_API_KEY and CLOUDZERO_CONNECTION_ID environment variables."
 )
 
 
 class Secret:
-    """Text that must not be shown: prints as `***` wherever it ends up. No dataclass: `asdict` would open it."""
+    """Text that is never shown: str, repr and format give `***`. Not a dataclass, because `asdict` would reveal it."""
 
     __slots__ = ("_value",)
 
@@ -29,7 +29,7 @@ class Secret:
         self._value = value
 
     def reveal(self) -> str:
-        """The text itself, for the one place that sends it."""
+        """The text itself, for the code that sends it."""
         return self._value
 
     def __repr__(self) -> str:
@@ -43,14 +43,14 @@ class Secret:
 
 @dataclass(frozen=True, order=True)
 class Stream:
-    """One AnyCost stream: a connection at a host. `api_url` is scheme, host and port only.
+    """One AnyCost stream: a connection at a host. `api_url` has scheme, host and port only.
 
-    The host is part of it, so that what was sent to a sandbox in a rehearsal is not taken for sent to CloudZero.
+    The host is part of the identity, so that lines sent to a sandbox do not count as sent to CloudZero.
     """
 
     connection_id: str
     api_url: str
-    name: str = field(default="", compare=False)  # of var streams; empty for the lines that no name takes
+    name: str = field(default="", compare=False)  # its name in var streams; empty for the default stream
 
     def __str__(self) -> str:
         return f"{self.connection_id} at {self.api_url}"
@@ -58,7 +58,7 @@ class Stream:
 
 @dataclass(frozen=True)
 class Credentials:
-    """Where to send, and with which key. `name` is the stream's in var streams."""
+    """The API key, connection and URL to send to. `name` is the stream's name in var streams, empty for the default."""
 
     api_key: Secret
     connection_id: str
@@ -67,17 +67,17 @@ class Credentials:
 
     @property
     def stream(self) -> Stream:
-        """The stream that these are for."""
+        """The stream that these credentials belong to."""
         return _stream(self.connection_id, self.api_url, self.name)
 
 
 def read_streams(environ: Mapping[str, str] = os.environ) -> list[Stream]:
-    """The streams that CLOUDZERO_CONNECTION_ID, CLOUDZERO_CONNECTION_ID_<NAME> and CLOUDZERO_API_URL name.
+    """The streams set by CLOUDZERO_CONNECTION_ID, CLOUDZERO_CONNECTION_ID_<NAME> and CLOUDZERO_API_URL.
 
-    No key is read. The one without a name comes first.
+    The API key is not needed. The default stream, which has no name, comes first.
 
     Raises:
-        ConfigurationError: one of them is none, or two streams have the same connection.
+        ConfigurationError: a connection id or the URL is invalid, or two streams have the same connection id.
     """
     api_url = _api_url(environ)
     found: dict[str, str] = {}
@@ -86,18 +86,20 @@ def read_streams(environ: Mapping[str, str] = os.environ) -> list[Stream]:
         if not value or not (named := re.fullmatch(rf"{CONNECTION_ID}(?:_([A-Z0-9_]+))?", variable)):
             continue
         if not re.fullmatch(r"[A-Za-z0-9._~-]+", value):
-            raise ConfigurationError(f"{variable} holds characters that no connection id has.")
+            raise ConfigurationError(
+                f"{variable} is not a valid connection id: it may contain letters, digits and . _ ~ - only."
+            )
         if value in found.values():
             raise ConfigurationError(
-                f"{variable} is the connection id of another stream as well: each needs its own, because"
-                " an hour that is sent to it replaces what that hour held."
+                f"{variable} is also the connection id of another stream. Each stream needs its own connection,"
+                " because sending an hour replaces what the connection held for that hour."
             )
         found[(named[1] or "").lower()] = value
     return [_stream(connection_id, api_url, name) for name, connection_id in found.items()]
 
 
 def read_credentials(environ: Mapping[str, str] = os.environ) -> Credentials:
-    """The first of `read_all_credentials`, which is all that most have.
+    """The first of `read_all_credentials`: the only one unless there are several streams.
 
     Raises:
         ConfigurationError: as `read_all_credentials`.
@@ -106,13 +108,13 @@ def read_credentials(environ: Mapping[str, str] = os.environ) -> Credentials:
 
 
 def read_all_credentials(environ: Mapping[str, str] = os.environ) -> list[Credentials]:
-    """CLOUDZERO_API_KEY or its file, the connection ids and, for a proxy or the sandbox, CLOUDZERO_API_URL.
+    """Credentials from CLOUDZERO_API_KEY (or its file), the connection ids and CLOUDZERO_API_URL, if set.
 
     Returns:
         One for each of `read_streams`, and at least one.
 
     Raises:
-        ConfigurationError: the key or all ids are missing, the key cannot be read or sent, or as `read_streams`.
+        ConfigurationError: the key or every connection id is missing, as `read_secret`, or as `read_streams`.
     """
     api_key, streams = read_secret(environ, "CLOUDZERO_API_KEY"), read_streams(environ)
     if api_key is None or not streams:
@@ -121,18 +123,18 @@ def read_all_credentials(environ: Mapping[str, str] = os.environ) -> list[Creden
 
 
 def read_secret(environ: Mapping[str, str], name: str) -> Secret | None:
-    """The secret that the variable `name` holds, or the file that `<name>_FILE` names; None when neither is set.
+    """The secret in the variable `name`, or in the file that `<name>_FILE` names; None when neither is set.
 
-    White space around it is no part of it: an editor ends a file with a newline. A variable that is set but empty
-    counts as not set, as a Compose file or a manifest passes on what is missing. An empty file is a mistake.
+    Surrounding white space is removed, because editors end a file with a newline. An empty variable counts as not
+    set, because Compose files and Kubernetes manifests pass missing values as empty ones. An empty file is an error.
 
     Raises:
-        ConfigurationError: both are set, or the file cannot be read or is empty, or an HTTP header could not carry
-            the secret. No message shows any of it.
+        ConfigurationError: both are set, the file cannot be read or is empty, or the secret has characters that are
+            not allowed in an HTTP header. No message contains any part of the secret.
     """
     value, path = environ.get(name, "").strip(), environ.get(f"{name}_FILE", "").strip()
     if value and path:
-        # Also when they are equal today: after the next change of the key one of them is old.
+        # Even if both are equal now: after the next key rotation one of them would be stale.
         raise ConfigurationError(f"{name} and {name}_FILE are both set: unset one of them.")
     source = name
     if path:
@@ -140,19 +142,21 @@ def read_secret(environ: Mapping[str, str], name: str) -> Secret | None:
         try:
             value = Path(path).read_text(encoding="utf-8-sig").strip()
         except (OSError, ValueError) as error:
-            # ValueError: no text, or a zero byte in the path.
+            # ValueError: the file is not UTF-8, or the path contains a NUL.
             raise ConfigurationError(f"{source} cannot be read: {type(error).__name__}.") from error
         if not value:
             raise ConfigurationError(f"{source} is empty: write the secret into the file.")
     if value and not re.fullmatch(r"[\x21-\x7e]+", value):
-        raise ConfigurationError(f"{source} holds blanks or characters that no HTTP header can carry.")
+        raise ConfigurationError(f"{source} contains spaces or characters that are not allowed in an HTTP header.")
     return Secret(value) if value else None
 
 
 def _api_url(environ: Mapping[str, str]) -> str:
     api_url = (environ.get("CLOUDZERO_API_URL", "").strip() or DEFAULT_API_URL).rstrip("/")
     if not re.match(r"https?://[^/@\s]+(/\S*)?$", api_url):
-        raise ConfigurationError("CLOUDZERO_API_URL is not a URL of the form https://host[:port], without user info.")
+        raise ConfigurationError(
+            "CLOUDZERO_API_URL must be a URL of the form https://host[:port], without user name and password."
+        )
     return api_url
 
 
@@ -161,30 +165,30 @@ def _stream(connection_id: str, api_url: str, name: str) -> Stream:
 
 
 def read_timezone(environ: Mapping[str, str] = os.environ) -> ZoneInfo:
-    """CLOUDZERO_TIMEZONE, for the calendar words of --window only; lines are always UTC.
+    """CLOUDZERO_TIMEZONE, by default UTC. It applies to the named windows of --window only; lines are always UTC.
 
     Raises:
-        ConfigurationError: it is no IANA time zone.
+        ConfigurationError: it is not an IANA time zone.
     """
     name = environ.get("CLOUDZERO_TIMEZONE", "").strip() or "UTC"
     try:
         return ZoneInfo(name)
     except (KeyError, ValueError, OSError) as error:
         raise ConfigurationError(
-            f"CLOUDZERO_TIMEZONE={name} is no time zone: use an IANA name such as America/New_York."
+            f"CLOUDZERO_TIMEZONE={name} is not a valid time zone: use an IANA name such as America/New_York."
         ) from error
 
 
 def parse_duration(text: str) -> timedelta:
-    """`90s`, `15m`, `2h` or a bare number of seconds.
+    """A duration written as `90s`, `15m`, `2h` or a number of seconds.
 
     Raises:
-        UsageError: it is none of these.
+        UsageError: the text is not a valid duration, or too long for a timedelta.
     """
     match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smh]?)", text.strip())
     if not match:
-        raise UsageError(f"{text!r} is no duration: write 90s, 15m or 2h.")
+        raise UsageError(f"{text!r} is not a valid duration: write it as 90s, 15m or 2h.")
     try:
         return timedelta(seconds=float(match[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[match[2]])
     except OverflowError as error:
-        raise UsageError(f"{text!r} is too long a duration: write 90s, 15m or 2h.") from error
+        raise UsageError(f"{text!r} is too long for a duration: write it as 90s, 15m or 2h.") from error

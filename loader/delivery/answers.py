@@ -66,12 +66,13 @@ def pushes_answer(pushes: Sequence[Push], sent: Sent) -> dict[str, object]:
 
 def _usage(line: Line) -> dict[str, object]:
     """A line with LiteLLM's names: its tags, and spend (USD) and tokens as numbers."""
-    tags = {name[len(TAG_PREFIX) :]: value for name, value in line.values.items() if name.startswith(TAG_PREFIX)}
+    values = line.values
+    tags = {name[len(TAG_PREFIX) :]: value for name, value in values.items() if name.startswith(TAG_PREFIX)}
     counts = {name: int(tags.pop(name)) for name in ("prompt_tokens", "completion_tokens") if name in tags}
     return {
-        "hour": line.values[HOUR_COLUMN],
+        "hour": values[HOUR_COLUMN],
         **tags,
-        "spend": orjson.Fragment(line.values[COST_COLUMN]),
+        "spend": orjson.Fragment(values[COST_COLUMN]),
         **counts,
-        "total_tokens": int(line.values.get(AMOUNT_COLUMN, "0")),
+        "total_tokens": int(values.get(AMOUNT_COLUMN, "0")),
     }

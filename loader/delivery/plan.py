@@ -13,7 +13,7 @@ from loader.delivery.push_log import REFUSED, WITHOUT_EFFECT, HourRecord, accept
 from loader.delivery.selection import Selection
 from loader.errors import GuardError
 from loader.hours import HOUR, Window, floor_hour, iso, month_start
-from loader.lines import EMPTY, HourSummary
+from loader.lines import EMPTY_FINGERPRINT, HourSummary
 from loader.warehouse.base import Warehouse
 
 LARGE_LINE = 3_000  # bytes; a new stream is not measured while even lines of this size have room
@@ -161,11 +161,11 @@ def _with_emptied(
     with_lines = {hour.start for hour in hours if hour.line_count}
     found = {hour.start: hour for hour in hours}
     emptied = [
-        found[start].emptied() if start in found else HourSummary(start, 0, Decimal(0), 0, EMPTY)
+        found[start].emptied() if start in found else HourSummary(start, 0, Decimal(0), 0, EMPTY_FINGERPRINT)
         for start, record in records.items()
         if start not in with_lines
         and (selection.is_pending or selection.includes(start))
-        and not record.holds(EMPTY)
+        and not record.holds(EMPTY_FINGERPRINT)
         and (record.accepted is not None or record.outcome not in (REFUSED, WITHOUT_EFFECT))
     ]
     return sorted([hour for hour in hours if hour.line_count] + emptied, key=lambda hour: hour.start)
@@ -174,7 +174,7 @@ def _with_emptied(
 def _with_only(hours: list[HourSummary], only: frozenset[datetime]) -> list[HourSummary]:
     """The hours in `only`; one without lines for each that `hours` does not have."""
     found = {hour.start: hour for hour in hours}
-    return [found.get(start) or HourSummary(start, 0, Decimal(0), 0, EMPTY) for start in sorted(only)]
+    return [found.get(start) or HourSummary(start, 0, Decimal(0), 0, EMPTY_FINGERPRINT) for start in sorted(only)]
 
 
 def _require_whole_month(
@@ -224,13 +224,13 @@ def _without_room(
 
 def _bytes_per_line(warehouse: Warehouse, chosen: list[HourSummary], records: Mapping[datetime, HourRecord]) -> float:
     """Measured on the newest hours that CloudZero accepted; for a new stream, on the newest hour to send."""
-    newest = [entry for entry in accepted_entries(records) if entry.fingerprint != EMPTY][-24:]
+    newest = [entry for entry in accepted_entries(records) if entry.fingerprint != EMPTY_FINGERPRINT][-24:]
     lines, size = sum(entry.line_count for entry in newest), sum(entry.byte_count for entry in newest)
     with_lines = [hour for hour in chosen if hour.line_count]
     is_small = sum(hour.line_count for hour in with_lines) * LARGE_LINE < limits.MONTH_BYTES
     if not lines and not is_small:
         last = Window(with_lines[-1].start, with_lines[-1].start + HOUR)
-        rows = [line.data for line in warehouse.encoded_lines(last)]
+        rows = [line.data for line in warehouse.unordered_lines(last)]
         lines, size = len(rows), sum(map(len, rows))
     return size / lines if lines else 0.0
 

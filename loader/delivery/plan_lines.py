@@ -11,13 +11,13 @@ from itertools import chain
 from loader.delivery.plan import Plan
 from loader.errors import GuardError
 from loader.hours import HOUR, Window, iso
-from loader.lines import COST_COLUMN, HOUR_COLUMN, HourSummary, Line, Sendable
+from loader.lines import COST_COLUMN, HOUR_COLUMN, HourSummary, Line
 from loader.warehouse.base import Warehouse
 
 SLICE_LINES = 30_000  # lines that are read and held at a time, unless a single hour has more
 
 
-def lines_of(warehouse: Warehouse, plan: Plan) -> Iterator[Sendable]:
+def lines_of(warehouse: Warehouse, plan: Plan) -> Iterator[Line]:
     """The lines of the plan's hours, oldest hour first, read in slices of whole hours.
 
     Raises:
@@ -26,18 +26,18 @@ def lines_of(warehouse: Warehouse, plan: Plan) -> Iterator[Sendable]:
     return chain.from_iterable(_lines_by_hour(warehouse, plan))
 
 
-def _lines_by_hour(warehouse: Warehouse, plan: Plan) -> Iterator[Iterable[Sendable]]:
+def _lines_by_hour(warehouse: Warehouse, plan: Plan) -> Iterator[Iterable[Line]]:
     """The lines of one hour after the other.
 
     Work on single lines is left to built-in loops, which are several times faster than Python code.
     """
     for hours in _slices(plan):
         window = Window(hours[0].start, hours[-1].start + HOUR)
-        lines = warehouse.encoded_lines(window) if any(hour.line_count for hour in hours) else iter(())
+        lines = warehouse.unordered_lines(window) if any(hour.line_count for hour in hours) else iter(())
         if len(hours) == 1:
             yield _counted(hours[0], lines)
             continue
-        of_hour: defaultdict[datetime, list[Sendable]] = defaultdict(list)
+        of_hour: defaultdict[datetime, list[Line]] = defaultdict(list)
         for line in lines:
             of_hour[line.hour].append(line)
         for hour in hours:
@@ -45,7 +45,7 @@ def _lines_by_hour(warehouse: Warehouse, plan: Plan) -> Iterator[Iterable[Sendab
             yield found if len(found) == hour.line_count > 0 else _counted(hour, found)
 
 
-def _counted(hour: HourSummary, lines: Iterable[Sendable]) -> Iterator[Sendable]:
+def _counted(hour: HourSummary, lines: Iterable[Line]) -> Iterator[Line]:
     """One hour's lines, their count checked against cbf_hours; without lines, the one that stands for the hour."""
     count = 0
     for line in lines:
@@ -82,7 +82,7 @@ def adjustment(hour: datetime) -> Line:
         COST_COLUMN: "0",
         "resource/service": "litellm",
     }
-    return Line(hour, values)
+    return Line.from_values(hour, values)
 
 
 def changed(hour: datetime) -> GuardError:

@@ -22,7 +22,7 @@ from loader.delivery.retry import Client, Journal, RetryPolicy, Sent, deliver
 from loader.delivery.selection import Selection
 from loader.errors import StoppedError
 from loader.hours import HOUR, Window, iso, month_start, next_month
-from loader.lines import EMPTY
+from loader.lines import EMPTY_FINGERPRINT
 from loader.warehouse.base import Warehouse, open_for_push
 
 
@@ -185,7 +185,7 @@ class Sender:
         stop, callbacks = options.policy.stop, options.callbacks
         opened = open_for_push(self.target, credentials.stream, self.lock_timeout, self.wait, callbacks.say)
         with ExitStack() as stack:
-            with stop.ending_a_wait():
+            with stop.interrupting_wait():
                 warehouse = stack.enter_context(opened)
             client = stack.enter_context(AnyCost(credentials, heard=callbacks.responded))
             ids = {each.connection_id for each in self.everyone}
@@ -285,7 +285,7 @@ class PushJournal(Journal):
         if group.operation == "replace_drop":
             month, hours = month_start(group.hours[0]), set(group.hours)
             deleted = sorted(hour for hour in self._held - hours if month_start(hour) == month)
-            entries += [Entry(hour, EMPTY, 0, group.cost * 0, 0) for hour in deleted]
+            entries += [Entry(hour, EMPTY_FINGERPRINT, 0, group.cost * 0, 0) for hour in deleted]
         return entries
 
     def _fingerprint(self, group: BodyGroup, hour: datetime) -> str | None:

@@ -151,7 +151,7 @@ class Exports:
         window = request.window(_now())
         with self._dry_run_slot(), self.access.open_for_reading(DRY_RUN_WAIT) as warehouse:
             hours = [hour for hour in warehouse.hours(window) if hour.line_count]
-            return dry_run_answer(list(warehouse.lines(window, newest=request.limit)), hours)
+            return dry_run_answer(list(warehouse.newest_lines(hours, request.limit)), hours)
 
     def export(self, request: ExportRequest) -> dict[str, object]:
         """Send the requested hours, and return what was sent.

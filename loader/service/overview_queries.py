@@ -184,23 +184,23 @@ def _push(rows: list[tuple[object, ...]]) -> PushSummary:
 
 
 def newest_lines(warehouse: Warehouse, window: Window) -> list[LineSummary]:
-    """The newest lines of the window, at most LINES."""
-    return [_line(line) for line in warehouse.lines(window, newest=LINES)]
+    """The newest lines of the window."""
+    return [_line(line) for line in warehouse.newest_lines(warehouse.hours(window), LINES)]
 
 
 def _line(line: Line) -> LineSummary:
+    values = line.values
+
     def tag(*names: str) -> str:
-        return next(
-            (line.values[f"resource/tag:{name}"] for name in names if f"resource/tag:{name}" in line.values), ""
-        )
+        return next((values[f"resource/tag:{name}"] for name in names if f"resource/tag:{name}" in values), "")
 
     return LineSummary(
-        hour=line.values[HOUR_COLUMN],
-        provider=line.values.get("lineitem/cloud_provider", ""),
+        hour=values[HOUR_COLUMN],
+        provider=values.get("lineitem/cloud_provider", ""),
         model=tag("model"),
         owner=tag("team_alias", "team_id"),
         user=tag("user_email", "user_id"),
-        tokens=int(line.values.get(AMOUNT_COLUMN, "0")),
-        cost=line.values[COST_COLUMN],
-        resource_id=line.values["resource/id"],
+        tokens=int(values.get(AMOUNT_COLUMN, "0")),
+        cost=values[COST_COLUMN],
+        resource_id=values["resource/id"],
     )

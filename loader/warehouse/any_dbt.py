@@ -9,12 +9,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from datetime import datetime, timedelta, timezone
+from decimal import Decimal
 from typing import Any
 
 from loader.config.profiles import Target
 from loader.config.settings import Stream
 from loader.errors import ConfigurationError, LoaderError
-from loader.hours import Window
+from loader.hours import Window, iso
 from loader.lines import AMOUNT_COLUMN, COST_COLUMN, HOUR_COLUMN, Line
 from loader.money import decimal_text
 from loader.warehouse.base import BATCH_ROWS, NOT_BUILT, Warehouse, utc
@@ -108,15 +109,26 @@ class DbtWarehouse(Warehouse):
         """See `Warehouse.moment`: as text, because a client may turn a timestamp into its own zone."""
         return f"cast({expression} as {self.text_type})"
 
-    def text_of(self, column: str) -> str:
-        """See `Warehouse.text_of`. Zeros and exponents of money are left to `lines`."""
+    def _read_lines(self, window: Window | None, clauses: str = "") -> Iterator[Line]:
+        """See `Warehouse._read_lines`. Encoded in Python: engines do not agree on functions that make JSON."""
+        names, where, parameters = self.line_selection(window)
+        selected = ", ".join(map(self._selected_text, names))
+        statement = f"select {selected} from {self.relation('cbf_lines')} {where} {clauses}"  # noqa: S608
+        hours: dict[str, tuple[datetime, str]] = {}  # as the engine writes it: parsed, as it is sent
+        for row in self.rows(statement, parameters):
+            values = {name: value for name, value in zip(names, row, strict=True) if value is not None and value != ""}
+            text = values[HOUR_COLUMN]
+            if text not in hours:
+                start = utc(text)
+                hours[text] = start, iso(start)
+            start, values[HOUR_COLUMN] = hours[text]
+            values[COST_COLUMN] = decimal_text(Decimal(values[COST_COLUMN]))
+            yield Line.from_values(start, values)
+
+    def _selected_text(self, column: str) -> str:
+        """SQL that selects a column of cbf_lines as text."""
         name = self.quoted(column)
         return self.moment(name) if column in (HOUR_COLUMN, COST_COLUMN, AMOUNT_COLUMN) else name
-
-    def lines(self, window: Window | None = None, newest: int | None = None) -> Iterator[Line]:
-        """See `Warehouse.lines`."""
-        for line in super().lines(window, newest):
-            yield Line(line.hour, line.values | {COST_COLUMN: decimal_text(line.cost)})
 
     def close(self) -> None:
         """Let go of the connection."""

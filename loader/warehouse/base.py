@@ -20,8 +20,8 @@ from typing import Any
 from loader.config.profiles import Target
 from loader.config.settings import Stream
 from loader.errors import ConfigurationError
-from loader.hours import HOUR, Window, floor_hour, iso
-from loader.lines import AMOUNT_COLUMN, COST_COLUMN, EMPTY, HOUR_COLUMN, HourSummary, Line, Sendable
+from loader.hours import HOUR, Window, floor_hour
+from loader.lines import EMPTY_FINGERPRINT, HOUR_COLUMN, HourSummary, Line
 from loader.warehouse.sql_values import parsed
 
 BATCH_ROWS = 2_000
@@ -96,10 +96,6 @@ class Warehouse(ABC):
         """SQL that selects a timestamp so that `utc` can read it."""
         return expression
 
-    def text_of(self, column: str) -> str:
-        """SQL that selects a column of cbf_lines: money and amounts as text, the hour as `moment`."""
-        return as_text(column)
-
     def built_at(self) -> datetime:
         """When the run of dbt began that last summed usage (UTC). Hours that ended before it are complete."""
         for (moment,) in self.rows(f"select {self.moment('built_at')} from {self.relation('cbf_as_of')}"):  # noqa: S608
@@ -132,7 +128,7 @@ class Warehouse(ABC):
             select
                 {self.moment("every_stream.usage_hour")}, coalesce(ours.line_count, 0),
                 cast(coalesce(ours.cost_usd, 0) as {self.text_type}), coalesce(ours.total_tokens, 0),
-                coalesce(ours.fingerprint, '{EMPTY}'), cast(every_stream.cost_usd as {self.text_type})
+                coalesce(ours.fingerprint, '{EMPTY_FINGERPRINT}'), cast(every_stream.cost_usd as {self.text_type})
             from every_stream
             left join ours on every_stream.usage_hour = ours.usage_hour
             order by every_stream.usage_hour
@@ -142,48 +138,50 @@ class Warehouse(ABC):
             for hour, count, cost, tokens, fingerprint, cost_of_all in self.rows(statement, (*bounds, *stream))
         ]
 
-    def lines(self, window: Window | None = None, newest: int | None = None) -> Iterator[Line]:
-        """The lines of the window (all for None), oldest hour first; with `newest`, that many, newest hour first."""
-        if newest is not None:
-            window = self._newest_hours(window, newest)
-        hour = self.quoted(HOUR_COLUMN)
-        names, where, parameters = self.line_selection(window)
-        order = f"order by {hour}{' desc' if newest is not None else ''}, {self.quoted('resource/id')}"
-        limit = f" limit {int(newest)}" if newest is not None else ""
-        selected = ", ".join(map(self.text_of, names))
-        statement = f"select {selected} from {self.relation('cbf_lines')} {where} {order}{limit}"  # noqa: S608
-        hour_index = names.index(HOUR_COLUMN)
-        stamp: tuple[Any, datetime, str] | None = None
-        for row in self.rows(statement, parameters):
-            if stamp is None or stamp[0] != row[hour_index]:
-                moment = utc(row[hour_index])
-                stamp = (row[hour_index], moment, iso(moment))
-            values = {name: value for name, value in zip(names, row, strict=True) if value is not None and value != ""}
-            values[HOUR_COLUMN] = stamp[2]
-            yield Line(stamp[1], values)
+    def lines(self, window: Window | None = None) -> Iterator[Line]:
+        """The lines of the window (all for None), oldest hour first, ordered by resource/id within an hour."""
+        return self._read_lines(window, f"order by {self._hour_column}, {self._id_column}")
 
     def newest_lines(self, hours: Sequence[HourSummary], limit: int) -> Iterator[Line]:
-        """At most `limit` lines of these hours, newest hour first; the hours come oldest first, as from `hours`."""
-        chosen, count = [], 0
-        for hour in reversed(hours):
-            if count >= limit:
-                break
-            chosen.append(hour.start)
-            count += hour.line_count
-        if chosen:
-            yield from self.lines(Window(chosen[-1], chosen[0] + HOUR), newest=limit)
+        """At most `limit` lines, newest hour first, ordered by resource/id within an hour.
 
-    def encoded_lines(self, window: Window | None = None) -> Iterator[Sendable]:
-        """The lines of the window as they are sent, in no order: those of `lines`, faster where it can be.
-
-        To put lines in order takes an engine longer than to make JSON of them, and memory for all of them.
+        Args:
+            hours: the hours to choose from, oldest first, as `hours` returns them. Only the newest of them that hold
+                `limit` lines are read, so that the engine does not have to sort the whole view.
+            limit: how many lines.
         """
-        return self.lines(window)
+        window = newest_window(hours, limit)
+        if window is None:
+            return iter(())
+        order = f"order by {self._hour_column} desc, {self._id_column} limit {int(limit)}"
+        return self._read_lines(window, order)
+
+    def unordered_lines(self, window: Window | None = None) -> Iterator[Line]:
+        """The lines of the window (all for None) in any order.
+
+        Sorting takes an engine longer than encoding the lines as JSON, and memory for all of them.
+        """
+        return self._read_lines(window)
+
+    @abstractmethod
+    def _read_lines(self, window: Window | None, clauses: str = "") -> Iterator[Line]:
+        """The encoded lines of the window, selected with these clauses (order by, limit) at the end of the SQL.
+
+        All lines of the loader come from here, so the bytes of a dry run are those of a push.
+        """
+
+    @property
+    def _hour_column(self) -> str:
+        return self.quoted(HOUR_COLUMN)
+
+    @property
+    def _id_column(self) -> str:
+        return self.quoted("resource/id")
 
     def line_selection(self, window: Window | None) -> tuple[list[str], str, tuple[Any, ...]]:
         """The columns of cbf_lines that are sent; a where clause and its parameters, for window and `of_stream`."""
         names = self.column_names("cbf_lines")
-        where, parameters = self._where(self.quoted(HOUR_COLUMN), window, in_stream=STREAM_COLUMN in names)
+        where, parameters = self._where(self._hour_column, window, in_stream=STREAM_COLUMN in names)
         return [name for name in names if name != STREAM_COLUMN], where, parameters
 
     def _where(self, column: str, window: Window | None, in_stream: bool) -> tuple[str, tuple[Any, ...]]:
@@ -196,16 +194,6 @@ class Warehouse(ABC):
 
     def _in_stream(self) -> str:
         return f"coalesce({STREAM_COLUMN}, '') = {self.placeholder}"
-
-    def _newest_hours(self, window: Window | None, lines: int) -> Window | None:
-        """The part of the window that holds its newest `lines`: the order needs the ids of these hours only."""
-        chosen, count = window, 0
-        for hour in reversed([hour for hour in self.hours(window) if hour.line_count]):
-            end = chosen.end if count and chosen else hour.start + HOUR
-            chosen, count = Window(hour.start, end), count + hour.line_count
-            if count >= lines:
-                break
-        return chosen
 
     def between(self, column: str, window: Window | None) -> tuple[str, tuple[datetime, ...]]:
         """A where clause that keeps a column within a window, and its parameters; neither for None."""
@@ -282,14 +270,22 @@ def utc(moment: datetime | str) -> datetime:
     return moment.replace(tzinfo=timezone.utc) if moment.tzinfo is None else moment.astimezone(timezone.utc)
 
 
-def as_text(name: str) -> str:
-    """SQL for a column of cbf_lines as text: money without trailing zeros."""
-    column = quoted(name)
-    if name == COST_COLUMN:
-        return f"rtrim(rtrim(cast({column} as varchar), '0'), '.')"
-    if name == AMOUNT_COLUMN:
-        return f"cast({column} as varchar)"
-    return column
+def newest_window(hours: Sequence[HourSummary], limit: int) -> Window | None:
+    """From the newest of the hours back as far as it takes to have `limit` lines; None for no lines.
+
+    Args:
+        hours: oldest first.
+        limit: how many lines.
+    """
+    with_lines = [hour for hour in hours if hour.line_count]
+    if not with_lines or limit <= 0:
+        return None
+    count = 0
+    for hour in reversed(with_lines):
+        count += hour.line_count
+        if count >= limit:
+            break
+    return Window(hour.start, with_lines[-1].start + HOUR)
 
 
 def not_built(target: Target, error: Exception) -> ConfigurationError:

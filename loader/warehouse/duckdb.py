@@ -14,9 +14,8 @@ import duckdb
 from loader.config.profiles import Target
 from loader.config.settings import Stream
 from loader.errors import ConfigurationError, LockedError
-from loader.hours import Window
-from loader.warehouse.base import BATCH_ROWS, NOT_BUILT, Warehouse, first_line, not_built, quoted
-from loader.warehouse.json_rows import EncodedLine, encoded_lines
+from loader.warehouse.base import BATCH_ROWS, NOT_BUILT, first_line, not_built, quoted
+from loader.warehouse.json_rows import JsonWarehouse
 
 # DuckDB would keep blocks of the file up to 80 % of the machine's memory, and buffers for each of its cores. A push
 # reads tables only; whoever reads spend logs as well needs more.
@@ -25,7 +24,7 @@ THREADS = 2
 LOCKED = "Could not set lock|Conflicting lock"  # DuckDB's own words; the path in its message can have any
 
 
-class DuckDBWarehouse(Warehouse):
+class DuckDBWarehouse(JsonWarehouse):
     """A DuckDB file."""
 
     placeholder = "?"
@@ -68,10 +67,18 @@ class DuckDBWarehouse(Warehouse):
         except duckdb.Error as error:
             raise self._mended(error) from error
 
-    def encoded_lines(self, window: Window | None = None) -> Iterator[EncodedLine]:
-        """See `Warehouse.encoded_lines`."""
-        # encode() makes bytes of a text, so that nothing is left to do for it here.
-        return encoded_lines(self, window, _iso_text, "encode({})".format, bytes)
+    def iso_text(self, column: str) -> str:
+        """See `JsonWarehouse.iso_text`."""
+        return f"strftime({column}, '%Y-%m-%dT%H:%M:%SZ')"
+
+    def selected_document(self, document: str) -> str:
+        """See `JsonWarehouse.selected_document`: as a blob, so that Python does not encode the text again."""
+        return f"encode({document})"
+
+    @staticmethod
+    def document_bytes(document: bytes) -> bytes:
+        """See `JsonWarehouse.document_bytes`."""
+        return document
 
     def now(self) -> datetime:
         """See `Warehouse.now`. One machine, one clock."""
@@ -81,11 +88,6 @@ class DuckDBWarehouse(Warehouse):
         if isinstance(error, duckdb.CatalogException | duckdb.BinderException):
             return not_built(self.target, error)
         return ConfigurationError(f"DuckDB could not use {self.target.schema}: {first_line(error)}.")
-
-
-def _iso_text(column: str) -> str:
-    """SQL for a timestamp as JSON has it."""
-    return f"""'"' || strftime({column}, '%Y-%m-%dT%H:%M:%SZ') || '"'"""
 
 
 @contextmanager

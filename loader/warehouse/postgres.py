@@ -16,14 +16,13 @@ from psycopg2.extras import execute_values
 from loader.config.profiles import Target
 from loader.config.settings import Stream
 from loader.errors import ConfigurationError, LockedError
-from loader.hours import Window
-from loader.warehouse.base import BATCH_ROWS, Warehouse, first_line, not_built, quoted, utc
-from loader.warehouse.json_rows import EncodedLine, encoded_lines
+from loader.warehouse.base import BATCH_ROWS, first_line, not_built, quoted, utc
+from loader.warehouse.json_rows import JsonWarehouse
 
 KEEPALIVES = {"tcp_keepalives_idle": 30, "tcp_keepalives_interval": 10, "tcp_keepalives_count": 3}  # seconds, probes
 
 
-class PostgresWarehouse(Warehouse):
+class PostgresWarehouse(JsonWarehouse):
     """A PostgreSQL database, read through server-side cursors in one repeatable-read transaction."""
 
     def __init__(self, target: Target, reader: Any, writer: Any = None, lock: Any = None) -> None:
@@ -67,9 +66,14 @@ class PostgresWarehouse(Warehouse):
         except psycopg2.Error as error:
             raise self._mended(error, "write to") from error
 
-    def encoded_lines(self, window: Window | None = None) -> Iterator[EncodedLine]:
-        """See `Warehouse.encoded_lines`."""
-        return encoded_lines(self, window, _iso_text, str, str.encode)
+    def iso_text(self, column: str) -> str:
+        """See `JsonWarehouse.iso_text`."""
+        return f"""to_char({column}, 'YYYY-MM-DD"T"HH24:MI:SS"Z"')"""
+
+    @staticmethod
+    def document_bytes(document: str) -> bytes:
+        """See `JsonWarehouse.document_bytes`."""
+        return document.encode()
 
     def now(self) -> datetime:
         """See `Warehouse.now`: the server's clock."""
@@ -89,11 +93,6 @@ class PostgresWarehouse(Warehouse):
                 " cbf_lines, cbf_hours and cbf_as_of, and select and insert on push_log."
             )
         return ConfigurationError(f"PostgreSQL could not {verb} {schema}: {first_line(error)}.")
-
-
-def _iso_text(column: str) -> str:
-    """SQL for a timestamp as JSON has it."""
-    return f"""'"' || to_char({column}, 'YYYY-MM-DD"T"HH24:MI:SS"Z"') || '"'"""
 
 
 @contextmanager

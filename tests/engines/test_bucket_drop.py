@@ -245,7 +245,7 @@ def test_a_folder_that_cannot_be_written_to_is_named(four_hours: BuiltWarehouse,
         assert (done.code, done.err.count("\n")) == (code, 1), done.err
         assert words in done.err
     wrong = four_hours.project.loader("drop", "--month", "October", "--out", str(tmp_path))
-    assert (wrong.code, "is no month" in wrong.err) == (2, True)
+    assert (wrong.code, "is not a valid month" in wrong.err) == (2, True)
 
 
 @pytest.fixture

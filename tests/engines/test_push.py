@@ -307,7 +307,7 @@ def test_first_signal_ends_the_wait_for_another_push(warehouse: BuiltWarehouse) 
         assert "Waiting for" in waiting.stderr.readline()
         waiting.send_signal(signal.SIGINT)
         _, err = waiting.communicate(timeout=60)
-        assert (waiting.returncode, err) == (130, "Error: Stopped by Ctrl-C before anything was begun.\n")
+        assert (waiting.returncode, err) == (130, "Error: Stopped by Ctrl-C before anything was started.\n")
         sandbox.release.set()
         assert first.wait(60) == 0
 

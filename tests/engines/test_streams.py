@@ -307,7 +307,7 @@ def test_streams_from_the_environment() -> None:
     assert read_streams({}) == []
     found = read_streams({"CLOUDZERO_CONNECTION_ID_B_2": "y", "CLOUDZERO_CONNECTION_ID": "x", "CLOUDZERO_API_KEY": "k"})
     assert [(each, each.name) for each in found] == [(Stream("x", url), ""), (Stream("y", url), "b_2")]
-    with pytest.raises(ConfigurationError, match="connection id of another stream as well"):
+    with pytest.raises(ConfigurationError, match="also the connection id of another stream"):
         read_streams({"CLOUDZERO_CONNECTION_ID_A": "x", "CLOUDZERO_CONNECTION_ID": "x"})
     with pytest.raises(ConfigurationError, match="CLOUDZERO_CONNECTION_ID_A holds characters"):
         read_streams({"CLOUDZERO_CONNECTION_ID_A": "x/y"})

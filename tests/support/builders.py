@@ -18,7 +18,9 @@ HOUR = datetime(2024, 1, 31, 22, tzinfo=timezone.utc)
 def line(hours: int = 0, cost: str = "0.5", resource: str = "czrn:a", start: datetime = HOUR) -> Line:
     """A line `hours` after `start`."""
     moment = start + timedelta(hours=hours)
-    return Line(moment, {HOUR_COLUMN: iso(moment), COST_COLUMN: cost, "usage/amount": "1", "resource/id": resource})
+    return Line.from_values(
+        moment, {HOUR_COLUMN: iso(moment), COST_COLUMN: cost, "usage/amount": "1", "resource/id": resource}
+    )
 
 
 @dataclass

@@ -1,4 +1,4 @@
-"""Windows: whole UTC hours, whatever they are called."""
+"""Time windows: whole UTC hours, by name or by start and end."""
 
 from __future__ import annotations
 
@@ -35,17 +35,17 @@ def at(day: int, hour: int = 0, month: int = 3) -> datetime:
         ("yesterday", None, "ISO 8601"),
         ("", None, "ISO 8601"),
         ("2024-03-09", "2024-13-01", "--end"),
-        ("2024-03-09", "9999-12-31", "--end '9999-12-31' is not in the years 1 to 9998"),
+        ("2024-03-09", "9999-12-31", "--end '9999-12-31' is out of range: it must be in the years 1 to 9998"),
         ("2024-03-09", "9998-12-31T23:59:59-01:00", "years 1 to 9998"),
         ("0001-01-01T00:00:00+05:00", None, "years 1 to 9998"),
     ],
 )
-def test_times_that_make_no_sense(start: str, end: str | None, words: str) -> None:
+def test_invalid_times_are_rejected(start: str, end: str | None, words: str) -> None:
     with pytest.raises(UsageError, match=words):
         between(start, end, NOW)
 
 
-def test_an_unknown_name_lists_the_known_ones() -> None:
+def test_an_unknown_window_lists_the_known_ones() -> None:
     with pytest.raises(UsageError, match="last_hour"):
         by_name("last_week", NOW, UTC)
 
@@ -61,7 +61,7 @@ def test_an_unknown_name_lists_the_known_ones() -> None:
         ("2024-03-09 14:00", at(9, 14)),
     ],
 )
-def test_times_are_utc_unless_they_say_otherwise(text: str, expected: datetime) -> None:
+def test_times_are_utc_unless_they_have_an_offset(text: str, expected: datetime) -> None:
     assert parse_time(text, "--start") == expected
 
 
@@ -83,7 +83,7 @@ def test_times_are_widened_to_whole_hours() -> None:
         ("last_month", at(1, month=2), at(1)),
     ],
 )
-def test_names_in_utc(name: str, start: datetime, end: datetime) -> None:
+def test_named_windows_in_utc(name: str, start: datetime, end: datetime) -> None:
     assert by_name(name, NOW, UTC) == Window(start, end)
 
 
@@ -97,14 +97,14 @@ def test_names_in_utc(name: str, start: datetime, end: datetime) -> None:
         ("last_hour", at(10, 19), at(10, 20)),
     ],
 )
-def test_calendar_words_follow_the_zone(name: str, start: datetime, end: datetime) -> None:
+def test_named_windows_follow_the_time_zone(name: str, start: datetime, end: datetime) -> None:
     assert by_name(name, NOW, NEW_YORK) == Window(start, end)
 
 
 @pytest.mark.parametrize(
     ("now", "hours"), [(at(11, 12), 23), (datetime(2024, 11, 4, 12, tzinfo=UTC), 25), (at(12, 12), 24)]
 )
-def test_a_day_has_the_hours_that_its_clocks_gave_it(now: datetime, hours: int) -> None:
+def test_a_day_has_23_or_25_hours_when_the_clocks_change(now: datetime, hours: int) -> None:
     window = by_name("yesterday", now, NEW_YORK)
     assert window.end - window.start == timedelta(hours=hours)
 
@@ -121,7 +121,7 @@ def test_a_day_with_two_midnights_begins_at_the_first(minutes: int) -> None:
     assert by_name("last_month", now, zone).end == midnight
 
 
-def test_cutting_keeps_what_is_before() -> None:
+def test_cut_to_keeps_the_part_before() -> None:
     window = Window(at(9), at(10))
     assert window.cut_to(at(9, 5) + timedelta(minutes=30)) == Window(at(9), at(9, 5))
     assert window.cut_to(at(11)) == window
@@ -129,25 +129,25 @@ def test_cutting_keeps_what_is_before() -> None:
     assert not window.is_empty
 
 
-def test_cutting_keeps_what_is_after() -> None:
+def test_cut_from_keeps_the_part_after() -> None:
     window = Window(at(9), at(10))
     assert window.cut_from(at(9, 5) - timedelta(minutes=30)) == Window(at(9, 5), at(10))
     assert window.cut_from(at(8)) == window
     assert window.cut_from(at(11)).is_empty
 
 
-def test_the_last_hour_that_can_be_asked_for_has_a_month_and_a_day() -> None:
+def test_the_last_possible_hour_has_a_whole_month_and_day() -> None:
     window = between("2024-01-01", "9998-12-31T23:59:59Z", NOW)
     whole = Window(at(1, month=1), datetime(9999, 1, 1, tzinfo=UTC))
     assert (whole_days(window).end, whole_months(window)) == (whole.end, whole)
 
 
-def test_a_zone_off_the_hour_is_widened_and_says_so() -> None:
+def test_a_time_zone_off_the_hour_widens_the_window() -> None:
     window = by_name("yesterday", NOW, KOLKATA)
     assert (window.start, window.end, window.widened) == (at(9, 18), at(10, 19), True)
 
 
-def test_a_whole_month_is_one_of_utc() -> None:
+def test_a_whole_month_is_a_utc_month() -> None:
     assert Window(at(1), at(1, month=4)).is_whole_month()
     assert not Window(at(1), at(31)).is_whole_month()
     assert not Window(at(1), at(1, month=5)).is_whole_month()
@@ -163,7 +163,7 @@ TIMES = st.datetimes(datetime(2020, 1, 1), datetime(2030, 1, 1), timezones=st.ju
     st.sampled_from(WINDOW_NAMES),
     st.sampled_from(["UTC", "America/New_York", "Asia/Kolkata", "Pacific/Auckland"]),
 )
-def test_every_window_is_of_whole_hours(now: datetime, name: str, zone: str) -> None:
+def test_every_window_has_whole_hours(now: datetime, name: str, zone: str) -> None:
     window = by_name(name, now, ZoneInfo(zone))
     assert window.start < window.end
     assert floor_hour(window.start) == window.start
@@ -171,7 +171,7 @@ def test_every_window_is_of_whole_hours(now: datetime, name: str, zone: str) -> 
 
 
 @given(TIMES, st.integers(1, 5000))
-def test_months_are_the_window_cut_at_months(start: datetime, hours: int) -> None:
+def test_months_split_the_window_at_utc_months(start: datetime, hours: int) -> None:
     window = Window(floor_hour(start), floor_hour(start) + timedelta(hours=hours))
     parts = list(months(window))
     assert (parts[0].start, parts[-1].end) == (window.start, window.end)

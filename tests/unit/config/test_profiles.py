@@ -1,4 +1,4 @@
-"""The dbt target: dbt's own rules, clear mistakes, no secret shown."""
+"""The dbt target: chosen as dbt does, with clear error messages, and no secret shown."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_no_profiles_file_says_where_it_was_looked_for(tmp_path: Path) -> None:
+def test_a_missing_profiles_file_names_the_folders_searched(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match=f"No profiles.yml in {tmp_path}: run `make setup`"):
         read_target(str(tmp_path), None, {})
 
@@ -41,7 +41,7 @@ def test_an_unknown_target_lists_the_known_ones(folder: Path) -> None:
 
 
 @pytest.mark.parametrize(("outputs", "known"), [("{}", "none"), ("{1: {type: a}, b: {type: c}}", "1, b")])
-def test_known_targets_are_listed_whatever_they_are(outputs: str, known: str, tmp_path: Path) -> None:
+def test_the_known_targets_are_listed_even_with_odd_names(outputs: str, known: str, tmp_path: Path) -> None:
     (tmp_path / "profiles.yml").write_text(f"litellm_cbf: {{outputs: {outputs}}}")
     with pytest.raises(ConfigurationError, match=f"no target 'default' .* it has: {known}"):
         read_target(str(tmp_path), None, {})
@@ -52,14 +52,14 @@ def test_an_unknown_profile_is_named(folder: Path) -> None:
         read_target(str(folder), None, {"DBT_PROFILE": "other"})
 
 
-def test_a_missing_variable_is_named_for_the_target_that_needs_it_only(folder: Path) -> None:
+def test_a_missing_variable_is_an_error_only_for_the_target_that_uses_it(folder: Path) -> None:
     assert read_target(str(folder), "dev", {}).options["path"] == "spend.duckdb"
     with pytest.raises(ConfigurationError, match="environment variable PGPASSWORD, which is not set"):
         read_target(str(folder), "postgres", {"PGHOST": "h"})
 
 
 @pytest.mark.parametrize("text", ["litellm_cbf: [", "a: b: password-4711", "\t- password-4711", "\x00"])
-def test_broken_yaml_names_the_line_and_shows_nothing_of_it(text: str, tmp_path: Path) -> None:
+def test_invalid_yaml_is_reported_without_its_content(text: str, tmp_path: Path) -> None:
     (tmp_path / "profiles.yml").write_text(text)
     with pytest.raises(ConfigurationError, match=r"profiles\.yml") as caught:
         read_target(str(tmp_path), None, {})
@@ -70,14 +70,14 @@ def test_broken_yaml_names_the_line_and_shows_nothing_of_it(text: str, tmp_path:
     ("text", "number"),
     [("a: 1\nb: c: password-4711", 2), ("a: 1\nb: 2\n\tpassword: 4711", 3), ("password: 'pass-4711\n\n", 3)],
 )
-def test_broken_yaml_names_the_line(text: str, number: int, tmp_path: Path) -> None:
+def test_invalid_yaml_names_the_line(text: str, number: int, tmp_path: Path) -> None:
     (tmp_path / "profiles.yml").write_text(text)
     with pytest.raises(ConfigurationError) as caught:
         read_target(str(tmp_path), None, {})
     assert str(caught.value) == f"{tmp_path / 'profiles.yml'}, line {number} is not valid YAML."
 
 
-def test_a_file_that_is_no_text_is_said_so(tmp_path: Path) -> None:
+def test_a_file_that_is_not_utf8_is_reported(tmp_path: Path) -> None:
     (tmp_path / "profiles.yml").write_bytes(b"a: \xff\xfe")
     with pytest.raises(ConfigurationError, match=r"profiles\.yml cannot be read: UnicodeDecodeError"):
         read_target(str(tmp_path), None, {})
@@ -86,7 +86,7 @@ def test_a_file_that_is_no_text_is_said_so(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "template", ["{{ nope( }}", "{{ nope.name }}", "{{ env_var() }}", "{{ 'x' | nope }}", "{{ 1/0 }}"]
 )
-def test_a_broken_template_is_a_mistake_of_the_profile(template: str, tmp_path: Path) -> None:
+def test_an_invalid_template_is_a_configuration_error(template: str, tmp_path: Path) -> None:
     (tmp_path / "profiles.yml").write_text(
         f'litellm_cbf: {{outputs: {{default: {{type: duckdb, schema: "{template}"}}}}}}'
     )
@@ -100,7 +100,7 @@ def test_a_target_needs_type_and_schema(tmp_path: Path) -> None:
         read_target(str(tmp_path), None, {})
 
 
-def test_flags_come_before_the_environment_and_that_before_the_profile(
+def test_flags_override_the_environment_which_overrides_the_profile(
     folder: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     other = tmp_path_factory.mktemp("other")
@@ -112,7 +112,7 @@ def test_flags_come_before_the_environment_and_that_before_the_profile(
     assert read_target(None, "dev", {}, project_dir=folder).options["path"] == "spend.duckdb"
 
 
-def test_a_password_reaches_the_driver_and_no_repr(folder: Path) -> None:
+def test_a_password_is_passed_on_unchanged_and_not_in_the_repr(folder: Path) -> None:
     target = read_target(
         str(folder), "postgres", {"PGHOST": "h", "PGPASSWORD": "it's {{ secret }} %s", "PGPORT": "5433"}
     )

@@ -1,4 +1,4 @@
-"""Credentials and times: clear mistakes, no secret shown."""
+"""Credentials, time zones and durations: clear error messages, and no secret shown."""
 
 from __future__ import annotations
 
@@ -42,30 +42,30 @@ def test_missing_credentials(given: dict[str, str]) -> None:
         {"CLOUDZERO_CONNECTION_ID": "../other"},
     ],
 )
-def test_credentials_that_cannot_be_right_are_refused_and_not_shown(wrong: dict[str, str]) -> None:
+def test_invalid_credentials_are_rejected_and_not_shown(wrong: dict[str, str]) -> None:
     with pytest.raises(ConfigurationError, match=next(iter(wrong))) as caught:
         read_credentials(CREDENTIALS | wrong)
     assert "4711" not in str(caught.value)
 
 
-def test_credentials() -> None:
+def test_valid_credentials() -> None:
     found = read_credentials(CREDENTIALS | {"CLOUDZERO_API_URL": "http://127.0.0.1:8787/"})
     assert (found.api_key.reveal(), found.connection_id, found.api_url) == ("key-0815", "conn", "http://127.0.0.1:8787")
     assert read_credentials(CREDENTIALS).api_url == "https://api.cloudzero.com"
 
 
 @pytest.mark.parametrize("content", [b"key-0815", b"key-0815\n", b"\n key-0815 \r\n\n", b"\xef\xbb\xbfkey-0815\r\n"])
-def test_the_key_from_a_file(content: bytes, tmp_path: Path) -> None:
+def test_a_key_is_read_from_a_file(content: bytes, tmp_path: Path) -> None:
     (tmp_path / "key").write_bytes(content)
     given = {"CLOUDZERO_API_KEY_FILE": f"{tmp_path / 'key'}", "CLOUDZERO_CONNECTION_ID": "conn"}
     assert read_credentials(given).api_key.reveal() == "key-0815"
-    # Compose files and manifests pass on what is missing as an empty text.
+    # Compose files and Kubernetes manifests pass missing values as empty ones.
     assert read_credentials(given | {"CLOUDZERO_API_KEY": " "}).api_key.reveal() == "key-0815"
     assert read_credentials(CREDENTIALS | {"CLOUDZERO_API_KEY_FILE": ""}).api_key.reveal() == "key-0815"
 
 
 @pytest.mark.parametrize("in_environment", ["key-4711", "key-4712"])
-def test_a_key_that_is_given_twice_is_refused_also_when_both_are_the_same(in_environment: str, tmp_path: Path) -> None:
+def test_a_key_set_in_both_places_is_rejected_even_if_both_are_equal(in_environment: str, tmp_path: Path) -> None:
     (tmp_path / "key").write_text("key-4711")
     given = CREDENTIALS | {"CLOUDZERO_API_KEY": in_environment, "CLOUDZERO_API_KEY_FILE": f"{tmp_path / 'key'}"}
     with pytest.raises(ConfigurationError) as caught:
@@ -79,12 +79,12 @@ def test_a_key_that_is_given_twice_is_refused_also_when_both_are_the_same(in_env
         (b"", "is empty: write the secret into the file."),
         (b" \n\n", "is empty: write the secret into the file."),
         (b"key-4711\xff", "cannot be read: UnicodeDecodeError."),
-        (b"key-4711\nkey-4712\n", "holds blanks or characters that no HTTP header can carry."),
-        (b"key-4711 \xc3\xa9", "holds blanks or characters that no HTTP header can carry."),
-        (b"key-4711\x00", "holds blanks or characters that no HTTP header can carry."),
+        (b"key-4711\nkey-4712\n", "contains spaces or characters that are not allowed in an HTTP header."),
+        (b"key-4711 \xc3\xa9", "contains spaces or characters that are not allowed in an HTTP header."),
+        (b"key-4711\x00", "contains spaces or characters that are not allowed in an HTTP header."),
     ],
 )
-def test_a_key_file_that_cannot_be_right_is_named_and_not_shown(content: bytes, message: str, tmp_path: Path) -> None:
+def test_an_invalid_key_file_is_named_and_its_content_not_shown(content: bytes, message: str, tmp_path: Path) -> None:
     path = tmp_path / "key"
     path.write_bytes(content)
     with pytest.raises(ConfigurationError) as caught:
@@ -93,21 +93,21 @@ def test_a_key_file_that_cannot_be_right_is_named_and_not_shown(content: bytes, 
 
 
 @pytest.mark.parametrize(("name", "error"), [("none", "FileNotFoundError"), (".", "IsADirectoryError")])
-def test_a_key_file_that_is_not_there(name: str, error: str, tmp_path: Path) -> None:
+def test_a_missing_key_file_is_named(name: str, error: str, tmp_path: Path) -> None:
     path = tmp_path / name
     with pytest.raises(ConfigurationError) as caught:
         read_credentials({"CLOUDZERO_API_KEY_FILE": f"{path}", "CLOUDZERO_CONNECTION_ID": "conn"})
     assert str(caught.value) == f"CLOUDZERO_API_KEY_FILE={path} cannot be read: {error}."
 
 
-def test_a_key_file_is_no_reason_to_forget_the_connection(tmp_path: Path) -> None:
+def test_a_key_file_without_a_connection_id_is_missing_credentials(tmp_path: Path) -> None:
     (tmp_path / "key").write_text("key-0815")
     with pytest.raises(ConfigurationError) as caught:
         read_credentials({"CLOUDZERO_API_KEY_FILE": f"{tmp_path / 'key'}"})
     assert str(caught.value) == MISSING_CREDENTIALS
 
 
-def test_a_secret_that_nobody_set_is_none() -> None:
+def test_a_secret_that_is_not_set_is_none() -> None:
     assert read_secret({"OTHER": "x"}, "LOADER_MASTER_KEY") is None
     found = read_secret({"LOADER_MASTER_KEY": " sk-0815 "}, "LOADER_MASTER_KEY")
     assert found is not None
@@ -131,7 +131,7 @@ def test_a_secret_prints_stars_everywhere() -> None:
         assert "***" in text
 
 
-def test_a_secret_does_not_get_into_json() -> None:
+def test_a_secret_is_not_serialized_to_json() -> None:
     credentials = read_credentials(CREDENTIALS)
     with pytest.raises(TypeError) as caught:
         json.dumps(asdict(credentials))
@@ -142,18 +142,18 @@ def test_a_secret_does_not_get_into_json() -> None:
 @pytest.mark.parametrize(
     ("text", "seconds"), [("90s", 90), ("15m", 900), ("2h", 7200), ("0", 0), ("1.5m", 90), (" 5 s ", 5)]
 )
-def test_durations(text: str, seconds: float) -> None:
+def test_valid_durations(text: str, seconds: float) -> None:
     assert parse_duration(text) == timedelta(seconds=seconds)
 
 
 @pytest.mark.parametrize("text", ["9" * 30 + "h", "999999999999999s"])
-def test_a_duration_without_end_is_refused(text: str) -> None:
-    with pytest.raises(UsageError, match="too long a duration"):
+def test_a_duration_that_overflows_is_rejected(text: str) -> None:
+    with pytest.raises(UsageError, match="is too long for a duration"):
         parse_duration(text)
 
 
 @pytest.mark.parametrize("text", ["", "m", "-5m", "5d", "5m30s", "soon"])
-def test_durations_that_are_none(text: str) -> None:
+def test_invalid_durations_are_rejected(text: str) -> None:
     with pytest.raises(UsageError, match="90s, 15m or 2h"):
         parse_duration(text)
 

@@ -195,14 +195,14 @@ def test_a_request_that_never_left_is_no_doubt() -> None:
 
 def test_a_400_names_the_first_bad_row_even_where_cloudzero_does_not() -> None:
     rows = [line(resource=f"czrn:{n}") for n in range(5)]
-    rows[3].values["resource/id"] = "czrn:odd"
+    rows[3] = line(resource="czrn:odd")
     (delivery,) = body_groups(rows, "replace_hourly")
     client = FakeClient([RejectedError("CloudZero answered 400: bad request.")], bad=b"czrn:odd")
     with pytest.raises(
         RejectedError, match=r"first bad row is number 4 of 5, of 2024-01-31T22:00:00Z, czrn:odd: it is odd"
     ):
         send(client, [delivery])
-    rows[1].values["cost/cost"] = "1e-7"
+    rows[1] = line(cost="1e-7", resource="czrn:1")
     (delivery,) = body_groups(rows, "replace_hourly")
     with pytest.raises(RejectedError, match="number 2 of 5, of 2024-01-31T22:00:00Z, czrn:1: cost/cost"):
         send(FakeClient([RejectedError("CloudZero answered 400: bad request.")]), [delivery])

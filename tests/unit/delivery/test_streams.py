@@ -80,8 +80,8 @@ def test_work_that_is_stopped_says_which_streams_are_left() -> None:
 def test_the_first_signal_ends_a_wait_for_a_lock(number: signal.Signals, name: str) -> None:
     with (
         StopSignal() as stop,
-        pytest.raises(StoppedError, match=f"Stopped by {name} before anything was begun") as caught,
-        stop.ending_a_wait(),
+        pytest.raises(StoppedError, match=f"Stopped by {name} before anything was started") as caught,
+        stop.interrupting_wait(),
     ):
         signal.raise_signal(number)
     assert (caught.value.signal_number, stop.is_set) == (number, True)

@@ -88,8 +88,8 @@ def seen(warehouse: Warehouse) -> dict[str, Any]:
         "hours": warehouse.hours(),
         "hours of a window": warehouse.hours(window),
         "lines": [(line.hour, line.cost, line.data) for line in warehouse.lines()],
-        "newest": [line.data for line in warehouse.lines(newest=2)],
-        "encoded": sorted((line.hour, line.cost, line.data) for line in warehouse.encoded_lines(window)),
+        "newest": [line.data for line in warehouse.newest_lines(warehouse.hours(), 2)],
+        "unordered": sorted((line.hour, line.cost, line.data) for line in warehouse.unordered_lines(window)),
         "columns": warehouse.column_names("cbf_lines"),
     }
 
@@ -103,7 +103,7 @@ def test_it_reads_what_the_fast_path_reads_byte_for_byte(generic: Callable[[], N
         assert type(warehouse).__name__ == "DbtWarehouse"
         assert seen(warehouse) == fast
     assert len(fast["lines"]) == 12
-    assert len(fast["encoded"]) == 8
+    assert len(fast["unordered"]) == 8
     assert any(b"Brien \\\\" in data for *_, data in fast["lines"])
 
 

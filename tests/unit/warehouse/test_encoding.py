@@ -1,22 +1,22 @@
-"""The JSON that an engine makes of a line says, member for member and in their order, what orjson makes of its values.
-
-The bytes can differ in one thing: DuckDB writes \\u001F where others write \\u001f.
-"""
+"""The JSON that an engine makes of a line: the same for a dry run and a push, and what the columns of cbf_lines hold."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from decimal import Decimal
+from typing import NamedTuple
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from loader.config.profiles import read_target
-from loader.lines import Sendable
-from loader.warehouse.base import open_warehouse
-from tests.support.warehouse import BuiltWarehouse, Usage
+from loader.hours import HOUR, iso
+from loader.lines import AMOUNT_COLUMN, COST_COLUMN, HOUR_COLUMN, Line
+from loader.money import decimal_text
+from loader.warehouse.base import Warehouse, open_warehouse, quoted, utc
+from tests.support.warehouse import START, BuiltWarehouse, Usage
 
 AWKWARD = (
     "",
@@ -32,31 +32,90 @@ AWKWARD = (
 )
 
 
-Said = tuple[datetime, Decimal, list[tuple[str, str]]]
+class Expected(NamedTuple):
+    """What a line must hold: its hour, its USD, and the members of its JSON object in their order."""
+
+    hour: datetime
+    cost: Decimal
+    members: list[tuple[str, str]]
 
 
-def said(lines: Iterable[Sendable]) -> list[Said]:
-    """The hour, the USD and the members of each line, in the order of the ids."""
-    found = [(line.hour, line.cost, list(json.loads(line.data).items())) for line in lines]
-    return sorted(found, key=lambda each: dict(each[2])["resource/id"])
+class Read(NamedTuple):
+    """All lines, read in each way."""
+
+    columns: list[Expected]
+    ordered: list[Line]
+    unordered: list[Line]
+    newest: list[Line]
 
 
-def both(warehouse: BuiltWarehouse, aliases: Sequence[str]) -> tuple[list[Said], list[Said]]:
-    """All lines by either way."""
-    warehouse.put({0: [Usage(f"t{n}", f"{n}.10", alias.replace("'", "''")) for n, alias in enumerate(aliases)]})
-    with open_warehouse(read_target(None, None, warehouse.project.environment()), 30, print) as opened:
-        return said(opened.encoded_lines()), said(opened.lines())
+def from_columns(warehouse: Warehouse) -> list[Expected]:
+    """The lines as the columns of cbf_lines hold them, encoded by nobody, ordered by hour and resource/id."""
+    names, _, _ = warehouse.line_selection(None)
+    relation, order = warehouse.relation("cbf_lines"), f"{quoted(HOUR_COLUMN)}, {quoted('resource/id')}"
+    lines = []
+    for row in warehouse.rows(f"select {', '.join(map(quoted, names))} from {relation} order by {order}"):
+        columns = dict(zip(names, row, strict=True))
+        hour = utc(columns[HOUR_COLUMN])
+        columns[HOUR_COLUMN] = iso(hour)
+        columns[COST_COLUMN] = decimal_text(columns[COST_COLUMN])
+        columns[AMOUNT_COLUMN] = str(columns[AMOUNT_COLUMN])
+        members = [(name, value) for name, value in columns.items() if value is not None and value != ""]
+        lines.append(Expected(hour, Decimal(columns[COST_COLUMN]), members))
+    return lines
 
 
-def test_awkward_text_is_encoded_the_same(warehouse: BuiltWarehouse) -> None:
-    encoded, lines = both(warehouse, AWKWARD)
-    assert encoded == lines
-    aliases = {dict(members).get("resource/tag:team_alias", "") for _, _, members in encoded}
+def read(built: BuiltWarehouse, aliases: Sequence[str]) -> Read:
+    """Two hours of lines with these team aliases, read in each way."""
+    hour = [Usage(f"t{n}", f"{n}.10", alias.replace("'", "''")) for n, alias in enumerate(aliases)]
+    built.put({0: hour, 1: hour[:2]})
+    with open_warehouse(read_target(None, None, built.project.environment()), 30, print) as warehouse:
+        return Read(
+            from_columns(warehouse),
+            list(warehouse.lines()),
+            list(warehouse.unordered_lines()),
+            list(warehouse.newest_lines(warehouse.hours(), 10_000)),
+        )
+
+
+def parsed(lines: Sequence[Line]) -> list[Expected]:
+    """What the JSON of lines says."""
+    return [Expected(line.hour, line.cost, list(json.loads(line.data).items())) for line in lines]
+
+
+def assert_one_encoding(found: Read) -> None:
+    """The same bytes in each way, and in them what the columns hold."""
+    assert sorted(found.unordered) == sorted(found.ordered)
+    newest_first = [line for line in found.ordered if line.hour != START]
+    assert found.newest == newest_first + [line for line in found.ordered if line.hour == START]
+    assert parsed(found.ordered) == found.columns
+    assert [list(line.values.items()) for line in found.ordered] == [each.members for each in found.columns]
+
+
+def test_awkward_text_is_encoded_once_for_dry_run_and_push(warehouse: BuiltWarehouse) -> None:
+    found = read(warehouse, AWKWARD)
+    assert_one_encoding(found)
+    assert [line.hour for line in found.ordered] == [START] * len(AWKWARD) + [START + HOUR] * 2
+    aliases = {line.values.get("resource/tag:team_alias", "") for line in found.ordered}
     assert len(aliases) == len(AWKWARD)
 
 
 @settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.text(st.characters(exclude_characters="\x00", exclude_categories=["Cs"])), min_size=20, max_size=60))
-def test_any_text_is_encoded_the_same(warehouse: BuiltWarehouse, aliases: list[str]) -> None:
-    encoded, lines = both(warehouse, aliases)
-    assert encoded == lines
+def test_any_text_is_encoded_once_for_dry_run_and_push(warehouse: BuiltWarehouse, aliases: list[str]) -> None:
+    assert_one_encoding(read(warehouse, aliases))
+
+
+def test_the_newest_lines_are_those_of_the_newest_hours(warehouse: BuiltWarehouse) -> None:
+    warehouse.put({hour: [Usage("a", "1"), Usage("b", "2")] for hour in range(4)} | {2: []})
+    with open_warehouse(read_target(None, None, warehouse.project.environment()), 30, print) as opened:
+        lines, hours = list(opened.lines()), opened.hours()
+        for limit, expected in (
+            (0, []),
+            (1, lines[4:5]),
+            (3, lines[4:6] + lines[2:3]),
+            (9, lines[4:] + lines[2:4] + lines[:2]),
+        ):
+            assert list(opened.newest_lines(hours, limit)) == expected
+        assert list(opened.newest_lines([], 9)) == []
+        assert list(opened.newest_lines(hours[:1], 9)) == lines[:2]
