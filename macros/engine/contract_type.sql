@@ -1,9 +1,7 @@
-{# A type of the contract in YAML, as the engine calls it. #}
+{# The engine's name for a data_type that a contract in YAML declares. #}
 {% macro contract_type(name) -%}
     {{ return(adapter.dispatch('contract_type', 'litellm_cbf')(name)) }}
 {%- endmacro %}
-
-{% macro default__contract_type(name) %}{{ unsupported_adapter('contract_type') }}{% endmacro %}
 
 {% macro duckdb__contract_type(name) %}{{ return(name) }}{% endmacro %}
 

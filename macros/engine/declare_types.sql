@@ -1,5 +1,5 @@
-{# Says each type of a contract as the engine does. Runs as the model's pre-hook, where `model` is what the contract is
-   checked against. #}
+{# Translates the types of a model's contract into the engine's names. It runs as the model's pre-hook, because dbt checks the
+   contract against `model`, which is only complete then. #}
 {% macro declare_types() %}
     {%- for column in model['columns'].values() -%}
         {%- do column.update({'data_type': contract_type(column['data_type'])}) -%}

@@ -1,9 +1,7 @@
-{# The text under one top-level key of a JSON object in a text column; null for an object, a list or a blank. #}
+{# The text, number or boolean under a top-level key of a JSON object stored as text; null for an object, a list or a blank. #}
 {% macro json_text(column, key) -%}
     {{ return(adapter.dispatch('json_text', 'litellm_cbf')(column, key)) }}
 {%- endmacro %}
-
-{% macro default__json_text(column, key) %}{{ unsupported_adapter('json_text') }}{% endmacro %}
 
 {% macro duckdb__json_text(column, key) %}
     {%- set path = "'$.\"" ~ key ~ "\"'" -%}
@@ -20,15 +18,22 @@
     ) }}
 {% endmacro %}
 
+{# The variant type distinguishes an object from a string that looks like one; a path into text does not. #}
+{% macro spark__json_text(column, key) %}
+    {%- set value = "variant_get(try_parse_json(" ~ column ~ "), '$[\"" ~ key ~ "\"]')" -%}
+    {{ return(
+        "case when not schema_of_variant(" ~ value ~ ") rlike '^(OBJECT|ARRAY|VOID)'"
+        ~ " then nullif(trim(cast(" ~ value ~ " as string)), '') end"
+    ) }}
+{% endmacro %}
 
-{# What request_tags say of one key: the values of `key:value` and `key=value`, sorted by bytes and joined by a
-   comma; 'true' for the bare tag `key`; null for none. The list is never unnested into rows: that would count
-   a request once for each of its tags. #}
+
+{# The values that request_tags give to a key, written as `key:value` or `key=value`: sorted by bytes and joined by commas; 'true'
+   for the bare tag `key`; null if there are none. The list is never unnested into rows of the request: that would count the
+   request once per tag. #}
 {% macro request_tag_value(column, key) -%}
     {{ return(adapter.dispatch('request_tag_value', 'litellm_cbf')(column, key)) }}
 {%- endmacro %}
-
-{% macro default__request_tag_value(column, key) %}{{ unsupported_adapter('request_tag_value') }}{% endmacro %}
 
 {% macro duckdb__request_tag_value(column, key) %}
     {%- set length = key | length -%}
@@ -49,15 +54,6 @@
         ~ " from jsonb_array_elements_text(cast(" ~ column ~ " as jsonb)) as tags(tag)"
         ~ " where tag = '" ~ key ~ "' or starts_with(tag, '" ~ key ~ ":') or starts_with(tag, '" ~ key ~ "=')"
         ~ ") as tag_values where trim(tag_value) <> '')"
-    ) }}
-{% endmacro %}
-
-{# The variant type tells an object from a text that looks like one; a path into text does not. #}
-{% macro spark__json_text(column, key) %}
-    {%- set value = "variant_get(try_parse_json(" ~ column ~ "), '$[\"" ~ key ~ "\"]')" -%}
-    {{ return(
-        "case when not schema_of_variant(" ~ value ~ ") rlike '^(OBJECT|ARRAY|VOID)'"
-        ~ " then nullif(trim(cast(" ~ value ~ " as string)), '') end"
     ) }}
 {% endmacro %}
 

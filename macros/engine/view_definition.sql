@@ -1,9 +1,7 @@
-{# The text that defines a view in the warehouse; empty when there is no such view. #}
+{# The SQL text that defines a view in the warehouse; empty if there is no such view. #}
 {% macro view_definition(relation) -%}
     {{ return(adapter.dispatch('view_definition', 'litellm_cbf')(relation)) }}
 {%- endmacro %}
-
-{% macro default__view_definition(relation) %}{{ unsupported_adapter('view_definition') }}{% endmacro %}
 
 {% macro duckdb__view_definition(relation) %}
     {%- set found = run_query(

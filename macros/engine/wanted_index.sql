@@ -1,18 +1,16 @@
-{# The statement that makes an index where it is missing, also on a table that was made without it; nothing where it is there, or
-   the engine has no use for one. dbt's own `indexes` are made with the table only. #}
+{# A statement that creates an index if it is missing, also on an existing table; empty if there is nothing to do. dbt's own `indexes`
+   config applies only when the table is created. #}
 {% macro wanted_index(relation, name, columns) -%}
     {{ return(adapter.dispatch('wanted_index', 'litellm_cbf')(relation, name, columns)) }}
 {%- endmacro %}
 
-{% macro default__wanted_index(relation, name, columns) %}{{ unsupported_adapter('wanted_index') }}{% endmacro %}
-
-{# It keeps the least and the greatest value of each block of rows, and the loader appends by time. #}
+{# DuckDB keeps the minimum and maximum of each block of rows, and the loader appends in order of time. #}
 {% macro duckdb__wanted_index(relation, name, columns) %}{{ return('') }}{% endmacro %}
 
-{# Asked first: `create index if not exists` waits for whoever writes to the table, and keeps others waiting, even when the
-   index is there. #}
+{# The catalog is queried first: `create index if not exists` takes a lock that waits for writers and blocks new ones, even if the
+   index exists. #}
 {% macro postgres__wanted_index(relation, name, columns) %}
-    {%- if not execute -%}{{ return('') }}{%- endif -%}
+    {%- if not is_run() -%}{{ return('') }}{%- endif -%}
     {%- set found = run_query(
         "select 1 from pg_catalog.pg_indexes where schemaname = " ~ sql_text(relation.schema) ~ " and tablename = "
         ~ sql_text(relation.identifier) ~ " and indexname = " ~ sql_text(name)

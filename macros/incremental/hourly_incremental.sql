@@ -3,8 +3,6 @@
     {{ return(adapter.dispatch('hourly_incremental_strategy', 'litellm_cbf')()) }}
 {%- endmacro %}
 
-{% macro default__hourly_incremental_strategy() %}{{ unsupported_adapter('hourly_incremental_strategy') }}{% endmacro %}
-
 {% macro duckdb__hourly_incremental_strategy() %}{{ return('replace_hours') }}{% endmacro %}
 
 {% macro postgres__hourly_incremental_strategy() %}{{ return('replace_hours') }}{% endmacro %}
@@ -16,8 +14,6 @@
 {% macro day_partition() -%}
     {{ return(adapter.dispatch('day_partition', 'litellm_cbf')()) }}
 {%- endmacro %}
-
-{% macro default__day_partition() %}{{ unsupported_adapter('day_partition') }}{% endmacro %}
 
 {% macro duckdb__day_partition() %}{{ return(none) }}{% endmacro %}
 

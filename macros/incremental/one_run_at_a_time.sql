@@ -5,8 +5,6 @@
     {{ return(adapter.dispatch('one_run_at_a_time', 'litellm_cbf')(relation)) }}
 {%- endmacro %}
 
-{% macro default__one_run_at_a_time(relation) %}{{ unsupported_adapter('one_run_at_a_time') }}{% endmacro %}
-
 {% macro duckdb__one_run_at_a_time(relation) %}{{ return('') }}{% endmacro %}
 
 {# Readers are let through. #}

@@ -4,8 +4,6 @@
     {{ return(adapter.dispatch('rows_checksum', 'litellm_cbf')(columns)) }}
 {%- endmacro %}
 
-{% macro default__rows_checksum(columns) %}{{ unsupported_adapter('rows_checksum') }}{% endmacro %}
-
 {% macro duckdb__rows_checksum(columns) %}
     {{ return("cast(sum(hash(" ~ columns | join(', ') ~ ")) as varchar)") }}
 {% endmacro %}

@@ -4,8 +4,6 @@
     {{ return(adapter.dispatch('stored_order', 'litellm_cbf')(column)) }}
 {%- endmacro %}
 
-{% macro default__stored_order(column) %}{{ unsupported_adapter('stored_order') }}{% endmacro %}
-
 {% macro duckdb__stored_order(column) %}{{ return('order by ' ~ column) }}{% endmacro %}
 
 {% macro postgres__stored_order(column) %}{{ return('order by ' ~ column) }}{% endmacro %}

@@ -4,8 +4,6 @@
     {{ return(adapter.dispatch('litellm_daily_amounts', 'litellm_cbf')()) }}
 {%- endmacro %}
 
-{% macro default__litellm_daily_amounts() %}{{ unsupported_adapter('litellm_daily_amounts') }}{% endmacro %}
-
 {% macro duckdb__litellm_daily_amounts() %}
     {{ return(no_amounts()) }}
 {% endmacro %}

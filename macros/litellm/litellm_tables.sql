@@ -29,8 +29,6 @@
     {{ return(adapter.dispatch('litellm_names', 'litellm_cbf')(current, deleted, columns)) }}
 {%- endmacro %}
 
-{% macro default__litellm_names(current, deleted, columns) %}{{ unsupported_adapter('litellm_names') }}{% endmacro %}
-
 {% macro duckdb__litellm_names(current, deleted, columns) %}
     {%- set nulls = [] -%}
     {%- for name in columns -%}{%- do nulls.append('cast(null as varchar) as ' ~ name) -%}{%- endfor -%}

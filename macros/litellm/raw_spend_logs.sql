@@ -5,8 +5,6 @@
     {{ return(adapter.dispatch('raw_spend_logs', 'litellm_cbf')(spend_logs)) }}
 {%- endmacro %}
 
-{% macro default__raw_spend_logs(spend_logs) %}{{ unsupported_adapter('raw_spend_logs') }}{% endmacro %}
-
 
 {% macro postgres__raw_spend_logs(spend_logs) %}
     {%- set columns = litellm_columns(
