@@ -4,8 +4,7 @@
     {%- set dimensions = line_dimensions() -%}
     {%- set known = dimensions | map(attribute='column') | list -%}
     {%- set usage_hours = ref('int_usage__hourly') -%}
-    {#- In a unit test it is a CTE, which has no schema. -#}
-    {%- set stored = load_relation(usage_hours) if execute and usage_hours.schema else none -%}
+    {%- set stored = load_relation(usage_hours) if is_run() else none -%}
     {%- if stored is not none -%}
         {%- for column in adapter.get_columns_in_relation(stored) | map(attribute='name') | sort
             if column not in known and (column.startswith('tag__') or column.startswith('metadata__')) -%}

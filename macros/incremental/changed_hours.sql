@@ -2,7 +2,7 @@
    them: a list of `hour` and `checksum`, texts. None when nothing was remembered: then all of them are to be summed.
    The checksums are taken before the sums, so a row that lands between the two makes the next run look again. #}
 {% macro changed_hours(relation, window_start) %}
-    {%- if not execute or 'source_checksum' not in adapter.get_columns_in_relation(relation) | map(attribute='name') | list -%}
+    {%- if not is_run() or 'source_checksum' not in adapter.get_columns_in_relation(relation) | map(attribute='name') | list -%}
         {{ return(none) }}
     {%- endif -%}
     {%- set start = dbt.cast(sql_text(window_start), 'timestamp') -%}

@@ -4,7 +4,7 @@
    Times are read as text: a client may turn them into the zone of the machine it runs on.
    A run counts its own hours in any case: another one, begun later, may have ended before it. #}
 {% macro hours_summed_since(relation, definition) %}
-    {%- if flags.FULL_REFRESH or not execute -%}{{ return(none) }}{%- endif -%}
+    {%- if flags.FULL_REFRESH or not is_run() -%}{{ return(none) }}{%- endif -%}
     {%- set built = run_query(
         "select cast(summed_at as " ~ dbt.type_string() ~ "), lines_definition from " ~ relation ~ " where summed_at is not null order by summed_at desc limit 1"
     ).rows -%}

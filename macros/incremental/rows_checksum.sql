@@ -10,7 +10,7 @@
 
 {# Before PostgreSQL 14 a row has no hash but that of its text, which takes half as long again. #}
 {% macro postgres__rows_checksum(columns) %}
-    {%- set rows_have_hashes = run_query("select current_setting('server_version_num')::int >= 140000").rows[0][0] if execute -%}
+    {%- set rows_have_hashes = run_query("select current_setting('server_version_num')::int >= 140000").rows[0][0] if is_run() else true -%}
     {%- set row = 'row(' ~ columns | join(', ') ~ ')' -%}
     {%- set hash = 'hash_record_extended(' ~ row if rows_have_hashes else 'hashtextextended(cast(' ~ row ~ ' as text)' -%}
     {{ return('cast(sum(' ~ hash ~ ', 0)) as text)') }}

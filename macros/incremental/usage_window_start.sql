@@ -6,7 +6,7 @@
     {%- if lookback < 1 -%}
         {{ exceptions.raise_compiler_error("var lookback_hours must be a whole number of hours, at least 1; it is: " ~ var('lookback_hours')) }}
     {%- endif -%}
-    {%- if flags.FULL_REFRESH or not execute -%}
+    {%- if flags.FULL_REFRESH or not is_run() -%}
         {{ return(none) }}
     {%- endif -%}
     {%- set newest = run_query("select cast(max(usage_hour) as " ~ dbt.type_string() ~ ") as newest from " ~ relation).columns[0].values()[0] -%}

@@ -1,6 +1,9 @@
 {# A list of selects that together read every file that `path`, a glob, matches: one for each kind of file. #}
 {% macro duckdb_spend_log_files(path) %}
-    {%- if not execute -%}{{ return([]) }}{%- endif -%}
+    {%- if not is_run() -%}
+        {%- set columns, files = duckdb_file_columns('json', [sql_text(path)])[0] -%}
+        {{ return([duckdb_select_spend_logs(duckdb_reader('json', files[0], columns), columns)]) }}
+    {%- endif -%}
     {%- set kinds = {
         'jsonl': 'json', 'ndjson': 'json', 'json': 'json', 'csv': 'csv', 'tsv': 'tsv', 'parquet': 'parquet', 'pq': 'parquet',
     } -%}

@@ -19,8 +19,7 @@
         ('litellm_daily_team', source('litellm', 'daily_team_spend'), 'spend'),
         ('ptu_flat_cost', source('litellm', 'daily_team_spend'), 'ptu_flat_cost'),
     ] -%}
-        {%- set columns = adapter.get_columns_in_relation(relation) | map(attribute='name') | list if execute else [] -%}
-        {%- if column in columns -%}
+        {%- if not is_run() or column in adapter.get_columns_in_relation(relation) | map(attribute='name') -%}
             {%- do selects.append(
                 "select cast('" ~ source_name ~ "' as text) as amount_source, cast(date as timestamp) as happened_at, "
                 ~ exact_usd(column) ~ " as cost_usd from " ~ relation ~ " where " ~ column ~ " <> 0"

@@ -2,15 +2,16 @@
    older LiteLLM lacks it. A column that every LiteLLM has and this table has not stops the run: filling it with
    null would hide a changed table, and its money. #}
 {% macro litellm_columns(relation, required, optional) %}
-    {%- set present = [] -%}
-    {%- if execute -%}
-        {%- do present.extend(adapter.get_columns_in_relation(relation) | map(attribute='name')) -%}
+    {%- set present = required + optional | list -%}
+    {%- if is_run() -%}
+        {%- set present = adapter.get_columns_in_relation(relation) | map(attribute='name') | list -%}
         {%- set missing = required | reject('in', present) | list -%}
         {%- if missing -%}
             {{ exceptions.raise_compiler_error(
-                (relation ~ " lacks the column(s) " ~ missing | join(', ') ~ ": is it LiteLLM's own table?") if present else
-                ("There is no table " ~ relation ~ " that this login may read: set the var litellm_schema to the schema of"
-                ~ " LiteLLM's tables, or grant select on it")
+                (relation ~ " lacks the column(s) " ~ missing | join(', ') ~ ". To fix: set the var litellm_schema to the schema of LiteLLM's own tables.")
+                if present else
+                ("Could not find the table " ~ relation ~ ", or this role may not read it. To fix: set the var litellm_schema to the"
+                ~ " schema of LiteLLM's tables, or grant select on the table.")
             ) }}
         {%- endif -%}
     {%- endif -%}
@@ -38,7 +39,7 @@
 {% macro postgres__litellm_names(current, deleted, columns) %}
     {%- set selects = [] -%}
     {%- for relation, is_current in [(current, 'true'), (deleted, 'false')] if relation is not none -%}
-        {%- set exists = not execute or load_relation(relation) is not none -%}
+        {%- set exists = not is_run() or load_relation(relation) is not none -%}
         {%- if exists or is_current == 'true' -%}
             {%- set optional = {} -%}
             {%- for source_name in columns.values() -%}{%- do optional.update({source_name: 'text'}) -%}{%- endfor -%}

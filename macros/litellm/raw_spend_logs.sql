@@ -198,7 +198,7 @@
 
 {# A timestamp of Spark is shown in the session's zone, and hours are cut in it. #}
 {% macro stop_unless_utc() %}
-    {%- set zone = run_query('select current_timezone()').columns[0].values()[0] if execute else 'UTC' -%}
+    {%- set zone = run_query('select current_timezone()').columns[0].values()[0] if is_run() else 'UTC' -%}
     {%- if zone not in ['UTC', 'Etc/UTC', 'GMT', 'Z', '+00:00'] -%}
         {{ exceptions.raise_compiler_error(
             "The session's time zone is " ~ zone ~ ", and hours are UTC: set spark.sql.session.timeZone to UTC"

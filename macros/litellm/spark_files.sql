@@ -1,7 +1,9 @@
 {# A list of selects that together read every file that `path`, a glob, matches: one for each kind of file and, where a
    folder mixes kinds, for each folder. #}
 {% macro spark_spend_log_files(path) %}
-    {%- if not execute -%}{{ return([]) }}{%- endif -%}
+    {%- if not is_run() -%}
+        {{ return([spark_select_spend_logs('json_lines', '`' ~ path | replace('`', '``') ~ '`')]) }}
+    {%- endif -%}
     {%- set kinds = {
         'jsonl': 'json_lines', 'ndjson': 'json_lines', 'jsonl.gz': 'json_lines', 'ndjson.gz': 'json_lines', 'json': 'json',
         'parquet': 'parquet', 'pq': 'parquet',
