@@ -9,13 +9,13 @@
         "select cast(summed_at as " ~ dbt.type_string() ~ "), lines_definition from " ~ relation ~ " where summed_at is not null order by summed_at desc limit 1"
     ).rows -%}
     {%- if not built or built[0][1] != definition -%}{{ return(none) }}{%- endif -%}
-    {%- set condition = "(summed_at > " ~ dbt.cast(sql_text(built[0][0]), 'timestamp') ~ " or summed_at = " ~ this_run() ~ ")" -%}
+    {%- set condition = "(summed_at > " ~ timestamp_literal(built[0][0]) ~ " or summed_at = " ~ this_run() ~ ")" -%}
     {%- set found = run_query(
         "select cast(min(usage_hour) as " ~ dbt.type_string() ~ "), cast(max(usage_hour) as " ~ dbt.type_string() ~ ") from " ~ ref('int_usage__hourly') ~ " where " ~ condition
     ).rows[0] -%}
     {%- set bounds = [] -%}
     {%- for hour in found -%}
-        {%- do bounds.append(dbt.cast(sql_text(hour or '1970-01-01 00:00:00'), 'timestamp')) -%}
+        {%- do bounds.append(timestamp_literal(hour or '1970-01-01 00:00:00')) -%}
     {%- endfor -%}
     {{ return({'first': bounds[0], 'last': bounds[1], 'condition': condition}) }}
 {% endmacro %}

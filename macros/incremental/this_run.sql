@@ -1,4 +1,4 @@
-{# When this run of dbt began, as a timestamp in UTC. #}
+{# When this run of dbt began, as a UTC timestamp. #}
 {% macro this_run() -%}
-    {{ dbt.cast(sql_text(run_started_at.strftime('%Y-%m-%d %H:%M:%S.%f')), 'timestamp') }}
+    {{ timestamp_literal(run_started_at.strftime('%Y-%m-%d %H:%M:%S.%f')) }}
 {%- endmacro %}
