@@ -2,8 +2,8 @@
 -- it are complete.
 {{ config(materialized='table') }}
 
-{%- set began = dbt.cast(sql_text(run_started_at.strftime('%Y-%m-%d %H:%M:%S')), 'timestamp') %}
-{%- set summed_until = 'least(' ~ load_until() ~ ', ' ~ began ~ ')' if load_until() else began %}
+{%- set run_start = timestamp_literal(run_started_at.strftime('%Y-%m-%d %H:%M:%S')) %}
+{%- set summed_until = 'least(' ~ timestamp_literal(load_until()) ~ ', ' ~ run_start ~ ')' if load_until() else run_start %}
 
 with
 

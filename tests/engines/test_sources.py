@@ -285,7 +285,7 @@ def test_a_schema_without_litellms_tables_is_named(litellm_database: Callable[[]
     project = Project(tmp_path, litellm_database())
     outcome = project.build(variables={"litellm_schema": "elsewhere"}, ok=False)
     assert outcome.code == 1
-    assert 'There is no table "' in outcome.out
+    assert 'Could not find the table "' in outcome.out
     assert "litellm_schema" in outcome.out
 
 

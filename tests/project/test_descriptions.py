@@ -13,6 +13,7 @@ import yaml
 from tests.support.project import ROOT, Project
 
 Node = dict[str, Any]
+IMPLEMENTATIONS = ("default__", "duckdb__", "postgres__", "spark__")
 
 
 @pytest.fixture(scope="module")
@@ -50,13 +51,13 @@ def test_every_column_that_a_model_has_is_described(tmp_path: Path, manifest: No
 
 
 def test_macros_and_their_arguments_are_described(manifest: Node) -> None:
-    macros = ours(manifest["macros"], "macro")
+    """All but the engines' implementations of a dispatched macro, which do what that says."""
+    macros = [m for m in ours(manifest["macros"], "macro") if not m["name"].startswith(IMPLEMENTATIONS)]
     assert len(macros) > 40
     assert [m["name"] for m in macros if not m["description"].strip()] == []
-    for macro in macros:
-        (signature,) = re.findall(
-            rf"(?:macro|test)\s+{macro['name'].removeprefix('test_')}\(([^)]*)\)", macro["macro_sql"]
-        )
+    # dbt does not read the arguments of a generic test, and lets none be described.
+    for macro in (m for m in macros if not m["name"].startswith("test_")):
+        (signature,) = re.findall(rf"macro\s+{macro['name']}\(([^)]*)\)", macro["macro_sql"])
         expected = [argument.split("=")[0].strip() for argument in signature.split(",") if argument.strip()]
         assert [a["name"] for a in macro["arguments"]] == expected, macro["name"]
 

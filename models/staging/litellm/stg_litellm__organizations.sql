@@ -1,8 +1,13 @@
 -- One row per organization.
-{{ names_once(
-    litellm_names(
-        source('litellm', 'organizations'), none,
-        {'organization_id': 'organization_id', 'organization_alias': 'organization_alias'}
-    ),
-    key='organization_id'
-) }}
+{%- set columns = {'organization_id': 'organization_id', 'organization_alias': 'organization_alias'} %}
+with
+
+names as (
+    {{ litellm_names(source('litellm', 'organizations'), none, columns) }}
+),
+
+final as (
+    select * from names
+)
+
+select * from final

@@ -16,7 +16,7 @@ spend_logs as (
         {%- if load_until() %}
         and spend_logs.started_at < {{ load_until() }}
         {%- endif %}
-        {%- if execute %}
+        {%- if is_run() %}
         {%- set window_start = usage_window_start(ref('int_usage__hourly')) %}
         {%- if window_start %}
         and spend_logs.started_at >= {{ dbt.cast(sql_text(window_start), 'timestamp') }}

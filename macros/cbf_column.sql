@@ -1,3 +1,0 @@
-{% macro cbf_column(name) -%}
-    {{ adapter.quote(name) }}
-{%- endmacro %}

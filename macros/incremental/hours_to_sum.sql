@@ -1,0 +1,38 @@
+{# Which hours int_usage__summed_hours sums in this run, as a mapping:
+   `condition`: the spend logs to read, as a condition on started_at.
+   `is_partial`: true if only the hours of `source_hours` are summed, false if all hours that the condition keeps are.
+   `source_hours`: hour → checksum of its spend logs, both text. The next run compares them with what it finds then.
+   Times are read as text, because a client may convert a timestamp to the time zone of its machine. #}
+{% macro hours_to_sum() %}
+    {%- set kept = load_kept_hours() -%}
+    {%- set window_start = usage_window_start(kept) -%}
+    {%- set everything = is_within('started_at', none, load_until()) -%}
+    {%- if not is_run() -%}
+        {{ return({'condition': everything, 'is_partial': false, 'source_hours': {}}) }}
+    {%- endif -%}
+    {%- if window_start is none -%}
+        {#- Only the hours that the next run looks at again need a checksum. -#}
+        {%- set lookback_start = start_of_lookback(ref('base_litellm__spend_logs'), 'started_at') -%}
+        {%- set source_hours = source_checksums(lookback_start) if lookback_start else {} -%}
+        {{ return({'condition': everything, 'is_partial': false, 'source_hours': source_hours}) }}
+    {%- endif -%}
+    {%- set changed = changed_hours(kept, window_start) -%}
+    {%- if not changed -%}
+        {{ return({'condition': 'false', 'is_partial': true, 'source_hours': {}}) }}
+    {%- endif -%}
+    {%- set last = changed | list | last -%}
+    {%- set end = none -%}
+    {#- The last hour of the year 9999, where a broken clock can put a row, has no end that a timestamp could hold. -#}
+    {%- if not last.startswith('9999') -%}
+        {%- set end = modules.datetime.datetime.fromisoformat(last) + modules.datetime.timedelta(hours=1) -%}
+    {%- endif -%}
+    {{ return({'condition': is_within('started_at', changed | first, end), 'is_partial': true, 'source_hours': changed}) }}
+{% endmacro %}
+
+{# The table of int_usage__hourly, or none before the first run. It is not a ref(), because int_usage__hourly selects from the model
+   that calls this. #}
+{% macro load_kept_hours() %}
+    {%- if not is_run() -%}{{ return(none) }}{%- endif -%}
+    {%- set node = graph.nodes['model.litellm_cbf.int_usage__hourly'] -%}
+    {{ return(load_relation(api.Relation.create(database=node.database, schema=node.schema, identifier=node.alias))) }}
+{% endmacro %}

@@ -1,9 +1,0 @@
-{# The end of what this run sums, from var load_until, as SQL; none without one. #}
-{% macro load_until() %}
-    {%- set until = var('load_until') -%}
-    {%- if until is none -%}{{ return(none) }}{%- endif -%}
-    {%- if not modules.re.match('^[0-9]{4}-[0-9]{2}-[0-9]{2}( [0-9]{2}:00(:00)?)?$', until | string) -%}
-        {{ exceptions.raise_compiler_error("var load_until must be a whole UTC hour, such as '2026-02-01' or '2026-02-01 12:00'; it is: " ~ until) }}
-    {%- endif -%}
-    {{ return(dbt.cast(sql_text(until | string), 'timestamp')) }}
-{% endmacro %}

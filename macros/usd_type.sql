@@ -1,3 +1,0 @@
-{% macro usd_type() -%}
-    decimal(38, 18)
-{%- endmacro %}

@@ -1,0 +1,84 @@
+"""`dbt compile` and `dbt docs generate` need no build before them and no access to LiteLLM's data."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from tests.litellm.database import Server
+from tests.litellm.requests import spend_log
+from tests.project import Project, put
+from tests.test_history import START
+
+COMMANDS = (("compile",), ("docs", "generate"), ("list", "--quiet"))
+# What dbt writes into its log before it sends a statement: who asks for it, and on which target.
+STATEMENT = re.compile(r"On (?P<name>\S+): (?P<sql>(?:.|\n)*?)(?=\n\d\d:\d\d:\d\d|\Z)")
+# dbt's own queries: which schemas, relations and columns there are.
+OF_DBT = (
+    "information_schema",
+    "pg_catalog",
+    "pg_class",
+    "pg_namespace",
+    "duckdb_",
+    "system.",
+    "begin",
+    "commit",
+    "rollback",
+    "close",
+    "create schema",
+)
+
+
+def statements(project: Project) -> list[str]:
+    """All statements that dbt has sent since the log began, but for its own queries of the catalog."""
+    log = (project.folder / "logs" / "dbt.log").read_text(encoding="utf-8")
+    found = [re.sub(r"/\*.*?\*/", "", match["sql"]).strip() for match in STATEMENT.finditer(log)]
+    return [sql for sql in found if not any(word in sql.lower() for word in OF_DBT)]
+
+
+def compiled(project: Project, model: str) -> str:
+    """The SQL that dbt compiled for a model."""
+    (file,) = (project.folder / "target" / "compiled").rglob(f"{model}.sql")
+    return file.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
+def test_nothing_is_queried_before_the_first_build(project: Project, command: tuple[str, ...]) -> None:
+    project.dbt(*command)
+    assert statements(project) == []
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
+def test_litellms_tables_may_be_missing(tmp_path: Path, postgres: Server, command: tuple[str, ...]) -> None:
+    project = Project(tmp_path, postgres.create(f"empty_{'_'.join(command).replace('-', '')}"))
+    project.dbt(*command)
+    assert statements(project) == []
+
+
+def test_nothing_is_queried_after_a_build_either(project: Project) -> None:
+    put(project, [spend_log("r", START)])
+    project.build()
+    queried = statements(project)
+    assert len(queried) > 10  # so the log would show what is sent
+    for command in COMMANDS:
+        project.dbt(*command)
+    assert statements(project) == queried
+    # What is compiled is a first run, which sums everything.
+    assert "source_checksum" in compiled(project, "int_usage__hourly")
+
+
+def test_a_current_litellm_is_compiled_for(tmp_path: Path, postgres: Server) -> None:
+    project = Project(tmp_path, postgres.create("nothing_to_look_at"))
+    project.dbt("compile")
+    assert '"LiteLLM_DeletedTeamTable"' in compiled(project, "stg_litellm__teams")
+    assert '"organization_id"' in compiled(project, "base_litellm__spend_logs")
+    assert "ptu_flat_cost" in compiled(project, "reconciliation_amounts")
+
+
+def test_files_are_compiled_for_without_a_look_at_them(tmp_path: Path) -> None:
+    project = Project(tmp_path)
+    (project.logs / "invoice.csv").write_text("date,amount\n2026-11-01,12\n")
+    assert "left out" not in project.dbt("compile").out
+    assert f"read_json('{project.logs}/*'" in compiled(project, "base_litellm__spend_logs")
