@@ -9,7 +9,6 @@ import click
 
 from loader.cli import options
 from loader.cli.options import HourOptions, TargetOptions, hour_options, retry_options, target_options
-from loader.money import decimal_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -221,6 +220,7 @@ def reconcile(target: TargetOptions, hours: HourOptions, style: str) -> None:
 def _show(differences: list[HourDifference], month: str, rows: int, style: str, name: str) -> None:
     from loader.cli import output
     from loader.hours import iso
+    from loader.money import decimal_text
 
     def amount(pair: tuple[int, Decimal] | None) -> str:
         return f"{pair[0]} · ${decimal_text(pair[1])}" if pair else ""
@@ -242,6 +242,7 @@ def _show(differences: list[HourDifference], month: str, rows: int, style: str, 
 
 def _as_json(difference: HourDifference) -> dict[str, object]:
     from loader.hours import iso
+    from loader.money import decimal_text
 
     amounts = (("cloudzero", difference.held), ("view", difference.lines), ("push_log", difference.sent))
     return {

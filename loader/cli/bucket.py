@@ -9,7 +9,6 @@ import click
 
 from loader.cli import options
 from loader.cli.options import TargetOptions, target_options
-from loader.money import decimal_text
 
 if TYPE_CHECKING:
     from loader.bucket.store import BucketStore
@@ -53,6 +52,7 @@ def drop(
     from loader.cli import output
     from loader.cli.options import now
     from loader.hours import month_named
+    from loader.money import decimal_text
     from loader.stopping import StopSignal
 
     window = month_named(month)
@@ -90,6 +90,7 @@ def _check(warehouse: Warehouse, store: BucketStore, month: Window, include_inco
     from loader.cli import output
     from loader.errors import ConfigurationError, GuardError
     from loader.hours import iso
+    from loader.money import decimal_text
 
     name = f"{month.start:%Y-%m}"
     drop_id = current_drop(store, month)

@@ -10,7 +10,6 @@ import click
 
 from loader.cli import options
 from loader.cli.options import HourOptions, TargetOptions, hour_options, option_group, retry_options, target_options
-from loader.money import decimal_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -260,6 +259,7 @@ def report_pushes(pushes: Sequence[Push], sent: Sent, style: str, selected: InWi
     from loader.delivery import answers, limits
     from loader.delivery.selection import Pending
     from loader.errors import GuardError
+    from loader.money import decimal_text
 
     held_back = [each for push in pushes if push.plan for each in push.plan.held_back]
     of_stream = f"{name}: " if name else ""
