@@ -24,25 +24,29 @@ if TYPE_CHECKING:
     from loader.warehouse.base import Warehouse
 
 
+ALL_LINES = sys.maxsize
+
+
 @click.command("dry-run")
 @target_options
 @hour_options
 @click.option(
-    "--limit", default=10, show_default=True, type=click.IntRange(min=0), help="Lines to show, newest hour first."
-)
+    "--limit", type=click.IntRange(min=0), metavar="N",
+    help="Lines to show, newest hour first. Default: 10 of a table or JSON, all of csv and ndjson.",
+)  # fmt: skip
 @options.stream_option
 @click.option(
     "--format", "style", default="table", show_default=True, type=click.Choice(("table", "json", "csv", "ndjson"))
 )
-def dry_run(target: TargetOptions, hours: HourOptions, limit: int, only: str | None, style: str) -> None:
+def dry_run(target: TargetOptions, hours: HourOptions, limit: int | None, only: str | None, style: str) -> None:
     """Show lines as a push would send them, and send nothing.
 
     Without a window, lines of all hours. JSON has the shape of LiteLLM's own dry run; its summary covers the whole
-    window and not only the lines shown. csv and ndjson are the lines alone.
+    window and not only the lines shown. csv and ndjson are the lines alone, all of them unless --limit is given.
 
     \b
     loader dry-run --limit 10
-    loader dry-run --window yesterday --limit 100000 --format csv > yesterday.csv
+    loader dry-run --window yesterday --format csv > yesterday.csv
     """  # noqa: D301 (Click: \b keeps the lines as they are)
     from loader.cli import output
     from loader.config.settings import read_streams
@@ -50,6 +54,7 @@ def dry_run(target: TargetOptions, hours: HourOptions, limit: int, only: str | N
     from loader.delivery.streams import require_known
     from loader.hours import iso
 
+    shown = limit if limit is not None else ALL_LINES if style in ("csv", "ndjson") else 10
     selected = hours.filter()
     stream = options.stream_of_environment(only) if isinstance(selected, Pending) else None
     name = stream.name if stream else options.stream_name(only)
@@ -58,13 +63,16 @@ def dry_run(target: TargetOptions, hours: HourOptions, limit: int, only: str | N
             require_known(warehouse, read_streams(), only)
         if isinstance(selected, Pending):
             assert stream is not None  # noqa: S101
-            summaries, lines = _pending(warehouse, stream, selected, limit)
+            summaries, lines = _pending(warehouse, stream, selected, shown)
         else:
             if isinstance(selected, AllHours) and selected.since:
                 output.say(f"Hours before {iso(selected.since)} are left out: --since/LOADER_PUSH_SINCE.")
             summaries = [hour for hour in warehouse.hours(selected.window) if hour.line_count]
-            lines = list(warehouse.newest_lines(summaries, limit))
+            lines = list(warehouse.newest_lines(summaries, shown))
     output.print_dry_run(lines, summaries, style, sys.stdout)
+    total = sum(hour.line_count for hour in summaries)
+    if style in ("csv", "ndjson") and len(lines) < total:
+        output.say(f"{len(lines):,} of {total:,} lines, as --limit says.")
 
 
 def _pending(

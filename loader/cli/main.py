@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import errno
+import os
+import sys
 from typing import Any
 
 import click
 
 from loader import __version__
 from loader.cli import audit, bucket, checks, delivery, service, tools
-from loader.errors import LoaderError, StoppedError
+from loader.errors import ExitCode, LoaderError, StoppedError
 
 EPILOG = """Exit codes: 0 done or nothing to do, 2 usage, 3 configuration, 4 refused by CloudZero, 5 outcome unknown or
 not reachable, 6 stopped by a guard; 130 and 143 after Ctrl-C and SIGTERM."""
@@ -31,9 +34,35 @@ class LoaderGroup(click.Group):
             click.echo("Error: Ended by Ctrl-C.", err=True)
             context.exit(130)
 
+    def main(self, *arguments: Any, **options: Any) -> Any:
+        """Run as a program. Output that cannot be written, to a full disk for example, is an error of one line."""
+        code: Any = 0
+        try:
+            return super().main(*arguments, **options)
+        except SystemExit as end:
+            code = end.code
+        except OSError as error:
+            if error.errno not in (errno.ENOSPC, errno.EIO, errno.EDQUOT):
+                raise
+            sys.exit(_cannot_write(error))
+        try:
+            sys.stdout.flush()
+        except OSError as error:
+            code = _cannot_write(error)
+        sys.exit(code)
+
     def list_commands(self, context: click.Context) -> list[str]:  # noqa: ARG002
         """In the order in which people need them, not by name."""
         return list(self.commands)
+
+
+def _cannot_write(error: OSError) -> int:
+    """Report output that cannot be written; the exit code."""
+    # Python would write what is left in the buffer when it exits, and fail with a traceback.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    if error.errno != errno.EPIPE:  # whoever read the output has seen enough
+        click.echo(f"Error: could not write the output: {error.strerror}. Write it to another place.", err=True)
+    return int(ExitCode.CONFIGURATION)
 
 
 def _say(error: LoaderError) -> None:

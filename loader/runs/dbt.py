@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -29,6 +30,9 @@ ENDS = ((signal.SIGINT, 10.0), (signal.SIGTERM, 5.0), (signal.SIGKILL, 60.0))
 # No run takes this long, but dbt waits for a lock of the database for as long as another session holds it.
 DEADLINE = timedelta(hours=3)
 TAIL_BYTES = 1_000_000
+# Where dbt's message ends and details begin: the stack of macros, the place of the compiled SQL, and a line of a spend
+# log file that DuckDB quotes, which can hold a prompt.
+DETAILS = re.compile(r"^\s*(?:> in macro|> called by|compiled code at|Original Line:)", re.MULTILINE)
 NO_VARIABLES: Mapping[str, str] = {}
 # The processes that are running. The lock is held while one starts, so that none is missed.
 _starting = threading.Lock()
@@ -146,7 +150,8 @@ def last_error(log: str) -> str:
     """The last error in dbt's JSON log as one line; without a log (a crash), the last line of the output."""
     errors = [message for message in _errors(log) if message]
     text = errors[-1] if errors else next((line for line in reversed(log.splitlines()) if line.strip()), "")
-    return " ".join(text.removeprefix("Encountered an error:").split())[:500]
+    text = DETAILS.split(text.removeprefix("Encountered an error:"), maxsplit=1)[0]
+    return " ".join(text.split())[:500]
 
 
 def _errors(log: str) -> Iterator[str]:

@@ -37,7 +37,14 @@ def run_lock(target: Target, say: Callable[[str], None]) -> Iterator[None]:
 
 def _lock(target: Target, say: Callable[[str], None]) -> AbstractContextManager[object]:
     if target.type == "duckdb":
-        return _locked_file(Path(f"{target.options.get('path', '')}.turn"))
+        path = Path(str(target.options.get("path", "")))
+        if not path.parent.exists():
+            # dbt would try for minutes to create the file.
+            raise ConfigurationError(
+                f"The folder {path.parent} of the DuckDB file {path.name} does not exist: create it, or set"
+                " LOADER_DUCKDB_PATH to a file in another folder."
+            )
+        return _locked_file(path.with_name(f"{path.name}.turn"))
     # The lock of a push to a stream that does not exist, so that each schema has its own.
     return open_for_push(target, Stream("a run", f"schema {target.schema}"), 0, 0, say)
 

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.engines.test_history import START
 from tests.support.litellm.database import Server
 from tests.support.litellm.requests import spend_log
 from tests.support.project import Project, put
-from tests.engines.test_history import START
 
 COMMANDS = (("compile",), ("docs", "generate"), ("list", "--quiet"))
 # What dbt writes into its log before it sends a statement: who asks for it, and on which target.

@@ -426,4 +426,10 @@ def test_last_error_in_dbts_log() -> None:
     assert last_error(log) == "Database Error no such host"
     assert last_error("Traceback\nImportError: dbt\n\n") == "ImportError: dbt"
     assert last_error("") == ""
+    error = "Compilation Error in model m (m.sql)\\n  var x is wrong\\n  \\n  > in macro a (a.sql)\\n  > called by macro b (b.sql)"
+    assert last_error(f'{{"info": {{"level": "error", "msg": "{error}"}}}}') == (
+        "Compilation Error in model m (m.sql) var x is wrong"
+    )
+    error = "Invalid Input Error: CSV Error on Line: 2\\n  Original Line: my secret prompt\\n  more"
+    assert "secret" not in last_error(f'{{"info": {{"level": "error", "msg": "{error}"}}}}')
     assert len(last_error("x" * 9999)) == 500

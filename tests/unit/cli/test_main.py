@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import subprocess
 from collections.abc import Callable
 from datetime import datetime, timezone
 from pathlib import Path
@@ -15,7 +16,7 @@ from loader.sandbox.anycost import AnyCostSandbox
 from loader.sandbox.server import serve_sandbox
 from tests.support.litellm.database import Database, Server
 from tests.support.litellm.requests import spend_log, write
-from tests.support.project import Outcome, Project
+from tests.support.project import BIN, Outcome, Project
 from tools.cli_docs import PAGE, render
 
 START = datetime(2024, 1, 15, 14, tzinfo=timezone.utc)
@@ -130,6 +131,44 @@ def test_the_example_line_of_litellms_page_to_the_letter(built: Project) -> None
 def test_csv_has_the_same_values(built: Project) -> None:
     head, row = built.loader("dry-run", "--format", "csv").out.splitlines()
     assert dict(zip(head.split(","), row.split(","), strict=True))["cost/cost"] == "0.002"
+
+
+def test_since_without_a_window_leaves_older_hours_out(built: Project) -> None:
+    outcome = built.loader("dry-run", "--since", "2099-01-01", "--limit", "0")
+    assert outcome.code == 0
+    assert "Hours before 2099-01-01T00:00:00Z are left out" in outcome.err
+    assert "0 of 0 lines in 0 hours" in outcome.err
+    assert "1 lines in 1 hours" in built.loader("dry-run", "--since", "2024-01-01", "--limit", "0").err
+
+
+def test_csv_and_ndjson_have_all_lines_unless_limited(tmp_path: Path) -> None:
+    project = Project(tmp_path)
+    write([spend_log(f"r{n}", START, user=f"user-{n}") for n in range(25)], project.logs, "jsonl")
+    project.build()
+    assert len(project.loader("dry-run", "--format", "ndjson").out.splitlines()) == 25
+    assert len(project.loader("dry-run", "--format", "csv").out.splitlines()) == 26
+    assert "10 of 25 lines" in project.loader("dry-run").err
+    limited = project.loader("dry-run", "--format", "csv", "--limit", "3")
+    assert len(limited.out.splitlines()) == 4
+    assert limited.err == "3 of 25 lines, as --limit says.\n"
+
+
+@pytest.mark.parametrize("arguments", [("dry-run", "--format", "csv"), ("status",), ("check", "--format", "json")])
+def test_output_that_cannot_be_written(arguments: tuple[str, ...], built: Project) -> None:
+    with Path("/dev/full").open("w", encoding="utf-8") as full:
+        outcome = subprocess.run(
+            [BIN / "loader", *arguments], stdout=full, stderr=subprocess.PIPE, text=True, env=built.environment(),
+            check=False,
+        )  # fmt: skip
+    assert outcome.returncode == 3
+    assert "Traceback" not in outcome.stderr
+    assert "could not write the output: No space left on device" in outcome.stderr.splitlines()[-1]
+
+
+def test_a_duckdb_file_in_a_missing_folder(tmp_path: Path) -> None:
+    project = Project(tmp_path)
+    settings = GIVEN | {"LOADER_DUCKDB_PATH": str(tmp_path / "missing" / "x.duckdb")}
+    fails(project.loader("run", **settings), 3, f"The folder {tmp_path}/missing", "does not exist")
 
 
 def test_a_warehouse_that_was_never_built(tmp_path: Path) -> None:
