@@ -8,11 +8,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
+from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
 from loader.errors import ConfigurationError, UsageError
 
 CONNECTION_ID = "CLOUDZERO_CONNECTION_ID"
+ALLOW_HTTP = "CLOUDZERO_ALLOW_HTTP_HOST"  # the host that http:// may be used with, other than this machine
+CONNECTION_ID_FORMAT = r"(?i)conn[._-].+|[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
+MAX_CONNECTION_ID = 48  # characters; a UUID has 36
 DEFAULT_API_URL = "https://api.cloudzero.com"
 # LiteLLM's own wording, from "Missing Credentials Error" in its documentation of the CloudZero integration.
 MISSING_CREDENTIALS = (
@@ -85,7 +89,8 @@ def read_streams(environ: Mapping[str, str] = os.environ) -> list[Stream]:
         value = environ[variable].strip()
         if not value or not (named := re.fullmatch(rf"{CONNECTION_ID}(?:_([A-Z0-9_]+))?", variable)):
             continue
-        if not re.fullmatch(r"[A-Za-z0-9._~-]+", value):
+        _require_no_key(variable, value, environ.get("CLOUDZERO_API_KEY", "").strip())
+        if value in (".", "..") or not re.fullmatch(r"[A-Za-z0-9._~-]+", value):
             raise ConfigurationError(
                 f"{variable} is not a valid connection id: it may contain letters, digits and . _ ~ - only."
             )
@@ -119,6 +124,8 @@ def read_all_credentials(environ: Mapping[str, str] = os.environ) -> list[Creden
     api_key, streams = read_secret(environ, "CLOUDZERO_API_KEY"), read_streams(environ)
     if api_key is None or not streams:
         raise ConfigurationError(MISSING_CREDENTIALS)
+    for each in streams:  # once more: the key may come from a file
+        _require_no_key(f"{CONNECTION_ID}_{each.name.upper()}".rstrip("_"), each.connection_id, api_key.reveal())
     return [Credentials(api_key, each.connection_id, _api_url(environ), each.name) for each in streams]
 
 
@@ -146,16 +153,53 @@ def read_secret(environ: Mapping[str, str], name: str) -> Secret | None:
             raise ConfigurationError(f"{source} cannot be read: {type(error).__name__}.") from error
         if not value:
             raise ConfigurationError(f"{source} is empty: write the secret into the file.")
+    if len(value) > 1 and value[0] == value[-1] and value[0] in "\"'`":
+        raise ConfigurationError(f"{source} has quotes around it, which would be sent as part of it: remove them.")
     if value and not re.fullmatch(r"[\x21-\x7e]+", value):
         raise ConfigurationError(f"{source} contains spaces or characters that are not allowed in an HTTP header.")
     return Secret(value) if value else None
 
 
+def _require_no_key(variable: str, connection_id: str, api_key: str) -> None:
+    """Stop before an API key is used as a connection id: unlike a key, that is shown and stored.
+
+    Neither format is documented. LiteLLM's page has `cz_api_…` and `conn_…`; many connection ids are UUIDs.
+
+    Raises:
+        ConfigurationError: the value looks like a key. The message does not contain it.
+    """
+    if _looks_like_a_key(connection_id, api_key):
+        raise ConfigurationError(
+            f"{variable} looks like an API key: are CLOUDZERO_API_KEY and {variable} swapped? Nothing was stored."
+        )
+
+
+def _looks_like_a_key(connection_id: str, api_key: str) -> bool:
+    if re.fullmatch(CONNECTION_ID_FORMAT, connection_id):
+        return connection_id == api_key
+    return bool(
+        connection_id == api_key
+        or re.match(r"(?i)(cz|sk|api|key|bearer)[_-]", connection_id)
+        or re.fullmatch(CONNECTION_ID_FORMAT, api_key)
+        or len(connection_id) > MAX_CONNECTION_ID
+    )
+
+
 def _api_url(environ: Mapping[str, str]) -> str:
     api_url = (environ.get("CLOUDZERO_API_URL", "").strip() or DEFAULT_API_URL).rstrip("/")
-    if not re.match(r"https?://[^/@\s]+(/\S*)?$", api_url):
+    if not re.fullmatch(r"https?://[^/@\s?#]+(/[^\s?#]*)?", api_url):
         raise ConfigurationError(
-            "CLOUDZERO_API_URL must be a URL of the form https://host[:port], without user name and password."
+            "CLOUDZERO_API_URL must be a URL of the form https://host[:port], without user name, password and query."
+        )
+    if re.search(r"/v2(/|$)", api_url):
+        raise ConfigurationError("CLOUDZERO_API_URL must not contain /v2: the loader adds the path itself.")
+    url = urlsplit(api_url)
+    host = url.hostname or ""
+    allowed = environ.get(ALLOW_HTTP, "").strip().lower()
+    if url.scheme == "http" and host not in ("localhost", "::1") and not host.startswith("127.") and host != allowed:
+        raise ConfigurationError(
+            f"CLOUDZERO_API_URL would send the API key unencrypted to {host}: use https://, or set {ALLOW_HTTP}={host}"
+            " if that is intended."
         )
     return api_url
 

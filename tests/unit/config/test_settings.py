@@ -13,8 +13,10 @@ from loader.config.settings import (
     MISSING_CREDENTIALS,
     Secret,
     parse_duration,
+    read_all_credentials,
     read_credentials,
     read_secret,
+    read_streams,
     read_timezone,
 )
 from loader.errors import ConfigurationError, UsageError
@@ -40,12 +42,64 @@ def test_missing_credentials(given: dict[str, str]) -> None:
         {"CLOUDZERO_API_URL": "https://user:pass-4711@host"},
         {"CLOUDZERO_API_KEY": "key-4711 with a\nline"},
         {"CLOUDZERO_CONNECTION_ID": "../other"},
+        {"CLOUDZERO_CONNECTION_ID": ".."},
+        {"CLOUDZERO_API_KEY": '"key-4711"'},
+        {"CLOUDZERO_API_KEY": "'key-4711'"},
+        {"CLOUDZERO_API_URL": "https://api.cloudzero.com/v2"},
+        {"CLOUDZERO_API_URL": "https://host/v2/connections/"},
+        {"CLOUDZERO_API_URL": "https://host/#"},
+        {"CLOUDZERO_API_URL": "https://host/?q="},
+        {"CLOUDZERO_API_URL": "http://proxy.internal"},
+        {"CLOUDZERO_API_URL": "http://10.1.2.3:8080/path"},
     ],
 )
 def test_invalid_credentials_are_rejected_and_not_shown(wrong: dict[str, str]) -> None:
     with pytest.raises(ConfigurationError, match=next(iter(wrong))) as caught:
         read_credentials(CREDENTIALS | wrong)
     assert "4711" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("connection_id", "api_key"),
+    [
+        ("cz_api_4711abcdef", "conn_0123"),  # LiteLLM's names, swapped
+        ("cz_api_4711abcdef", "something"),
+        ("4711" * 16, "other"),
+        ("a-key-4711", "conn-1"),
+        ("a-key-4711", "0a1b2c3d-0a1b-0a1b-0a1b-0a1b2c3d4e5f"),
+        ("the-same-4711", "the-same-4711"),
+    ],
+)
+def test_a_key_as_connection_id_is_rejected_and_not_shown(connection_id: str, api_key: str, tmp_path: Path) -> None:
+    (tmp_path / "key").write_text(api_key, encoding="utf-8")
+    ids = {"CLOUDZERO_CONNECTION_ID_TEAM": connection_id}
+    for given in ({"CLOUDZERO_API_KEY": api_key}, {"CLOUDZERO_API_KEY_FILE": str(tmp_path / "key")}):
+        with pytest.raises(ConfigurationError, match=r"CLOUDZERO_CONNECTION_ID_TEAM .* swapped\?") as caught:
+            read_all_credentials(given | ids)
+        assert "4711" not in str(caught.value)
+    with pytest.raises(ConfigurationError, match="swapped"):
+        read_streams({"CLOUDZERO_API_KEY": api_key} | ids)
+
+
+@pytest.mark.parametrize(
+    "connection_id", ["conn_0123", "conn-1", "c", "0a1b2c3d-0a1b-0a1b-0a1b-0a1b2c3d4e5f", "team.a"]
+)
+def test_connection_ids_are_not_mistaken_for_keys(connection_id: str) -> None:
+    assert read_credentials(CREDENTIALS | {"CLOUDZERO_CONNECTION_ID": connection_id}).connection_id == connection_id
+
+
+@pytest.mark.parametrize(
+    "url", ["http://localhost:1", "http://127.0.0.2", "http://[::1]:8787", "https://proxy.internal/cloudzero"]
+)
+def test_urls_that_are_safe(url: str) -> None:
+    assert read_credentials(CREDENTIALS | {"CLOUDZERO_API_URL": url}).api_url == url
+
+
+def test_plain_http_to_another_host_must_be_allowed_by_name() -> None:
+    given = CREDENTIALS | {"CLOUDZERO_API_URL": "http://proxy.internal:8080", "CLOUDZERO_ALLOW_HTTP_HOST": "other"}
+    with pytest.raises(ConfigurationError, match="unencrypted to proxy"):
+        read_credentials(given)
+    assert read_credentials(given | {"CLOUDZERO_ALLOW_HTTP_HOST": "Proxy.internal"}).api_url.startswith("http://proxy")
 
 
 def test_valid_credentials() -> None:
