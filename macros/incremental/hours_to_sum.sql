@@ -1,6 +1,6 @@
 {# Which hours int_usage__summed_hours sums in this run, as a mapping:
    `condition`: the spend logs to read, as a condition on started_at.
-   `is_partial`: true if only the hours of `source_hours` are summed, false if all hours that the condition keeps are.
+   `has_gaps`: true if the condition keeps hours that are not in `source_hours` and must not be summed.
    `source_hours`: hour → checksum of its spend logs, both text. The next run compares them with what it finds then.
    Times are read as text, because a client may convert a timestamp to the time zone of its machine. #}
 {% macro hours_to_sum() %}
@@ -8,25 +8,27 @@
     {%- set window_start = usage_window_start(kept) -%}
     {%- set everything = is_within('started_at', none, load_until()) -%}
     {%- if not is_run() -%}
-        {{ return({'condition': everything, 'is_partial': false, 'source_hours': {}}) }}
+        {{ return({'condition': everything, 'has_gaps': false, 'source_hours': {}}) }}
     {%- endif -%}
     {%- if window_start is none -%}
         {#- Only the hours that the next run looks at again need a checksum. -#}
         {%- set lookback_start = start_of_lookback(ref('base_litellm__spend_logs'), 'started_at') -%}
         {%- set source_hours = source_checksums(lookback_start) if lookback_start else {} -%}
-        {{ return({'condition': everything, 'is_partial': false, 'source_hours': source_hours}) }}
+        {{ return({'condition': everything, 'has_gaps': false, 'source_hours': source_hours}) }}
     {%- endif -%}
     {%- set changed = changed_hours(kept, window_start) -%}
     {%- if not changed -%}
-        {{ return({'condition': 'false', 'is_partial': true, 'source_hours': {}}) }}
+        {{ return({'condition': 'false', 'has_gaps': false, 'source_hours': {}}) }}
     {%- endif -%}
-    {%- set last = changed | list | last -%}
-    {%- set end = none -%}
+    {%- set last = modules.datetime.datetime.fromisoformat(changed | list | last) -%}
+    {%- set length = last - modules.datetime.datetime.fromisoformat(changed | first) + modules.datetime.timedelta(hours=1) -%}
     {#- The last hour of the year 9999, where a broken clock can put a row, has no end that a timestamp could hold. -#}
-    {%- if not last.startswith('9999') -%}
-        {%- set end = modules.datetime.datetime.fromisoformat(last) + modules.datetime.timedelta(hours=1) -%}
-    {%- endif -%}
-    {{ return({'condition': is_within('started_at', changed | first, end), 'is_partial': true, 'source_hours': changed}) }}
+    {%- set end = last + modules.datetime.timedelta(hours=1) if last.year < 9999 else none -%}
+    {{ return({
+        'condition': is_within('started_at', changed | first, end),
+        'has_gaps': changed | length < length.total_seconds() / 3600,
+        'source_hours': changed,
+    }) }}
 {% endmacro %}
 
 {# The table of int_usage__hourly, or none before the first run. It is not a ref(), because int_usage__hourly selects from the model

@@ -29,7 +29,7 @@ usage_logs as (
     select * from spend_logs
     where
         {{ is_usage() }}
-        {%- if hours.is_partial %}
+        {%- if hours.has_gaps %}
         and usage_hour in (select source_hours.usage_hour from source_hours)
         {%- endif %}
 ),

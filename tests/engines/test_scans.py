@@ -60,7 +60,6 @@ def test_postgres_reads_the_hours_of_a_run_and_no_others(
     project = Project(tmp_path, database)
     database.run(HISTORY)
     project.build()
-    project.build()  # the first run remembers nothing of the source
     database.run("analyze")
     tables = ("LiteLLM_SpendLogs", "int_usage__hourly")
     [(kept,)] = project.rows("select count(*) from cbf.int_usage__hourly")
@@ -88,6 +87,94 @@ def test_postgres_reads_the_hours_of_a_run_and_no_others(
     assert "LiteLLM_SpendLogs" not in plan
     # With nothing to choose by, all of it is read: so the plan above says something.
     assert "Seq Scan on int_usage__hourly" in explained(project, "select * from cbf.cbf_lines")
+
+
+# As many names as a large company has, right after they were loaded: PostgreSQL has no statistics of anything.
+NAMES = """
+    alter table "LiteLLM_SpendLogs" set (autovacuum_enabled = off);
+    alter table "LiteLLM_TeamTable" set (autovacuum_enabled = off);
+    alter table "LiteLLM_UserTable" set (autovacuum_enabled = off);
+    alter table "LiteLLM_VerificationToken" set (autovacuum_enabled = off);
+    alter table "LiteLLM_DeletedVerificationToken" set (autovacuum_enabled = off);
+    insert into "LiteLLM_TeamTable" (team_id, team_alias) select 'team-' || n, 'Team ' || n from generate_series(1, 2000) as n;
+    insert into "LiteLLM_UserTable" (user_id, user_email)
+    select 'user-' || n, n || '@example.com' from generate_series(1, 20000) as n;
+    insert into "LiteLLM_VerificationToken" (token, key_alias)
+    select 'key-' || n, 'Key ' || n from generate_series(1, 20000) as n;
+    insert into "LiteLLM_DeletedVerificationToken" (id, token, key_alias)
+    select n, 'key-' || 15000 + n, 'Deleted key ' || n from generate_series(1, 50000) as n;
+    insert into "LiteLLM_SpendLogs" (
+        request_id, call_type, api_key, spend, total_tokens, prompt_tokens, completion_tokens, "startTime", "endTime",
+        model, custom_llm_provider, "user", team_id, metadata, request_tags, status
+    )
+    select
+        'r' || n, 'acompletion', 'key-' || 1 + n % 60000, 0.01, 3, 1, 2, at, at,
+        'gpt-4o', 'openai', 'user-' || 1 + n % 20000, 'team-' || 1 + n % 2000, '{{}}', '[]', 'success'
+    from (
+        select n, timestamp '{now:%Y-%m-%d}' - n * interval '10 days' / 100000 as at from generate_series(1, 100000) as n
+    ) as moments
+"""
+DIMENSIONS = {"line_dimensions": ["user", "api_key"]}
+TABLES_OF_NAMES = (
+    "LiteLLM_TeamTable",
+    "LiteLLM_UserTable",
+    "LiteLLM_VerificationToken",
+    "LiteLLM_DeletedVerificationToken",
+)
+
+
+def looped_over(node: dict[str, Any], looping: bool = False) -> set[str]:
+    """The tables that a plan reads below the inner side of a nested loop: once for each row of the outer side."""
+    found = {node["Relation Name"]} if looping and "Relation Name" in node else set()
+    for child in node.get("Plans", []):
+        inner = node["Node Type"] == "Nested Loop" and child["Parent Relationship"] == "Inner"
+        found |= looped_over(child, looping or inner)
+    return found
+
+
+def read_whole(node: dict[str, Any]) -> set[str]:
+    """The tables that a plan reads from their beginning to their end."""
+    own = {node["Relation Name"]} if node["Node Type"].endswith("Seq Scan") else set()
+    return own.union(*(read_whole(child) for child in node.get("Plans", [])))
+
+
+def plans(project: Project) -> dict[str, dict[str, Any]]:
+    """PostgreSQL's plans of the statements that the last run compiled, model by model."""
+    folder = project.folder / "target/compiled/litellm_cbf/models/intermediate"
+    found = {}
+    for model in ("int_usage__summed_hours", "int_usage__hourly"):
+        statement = (folder / f"{model}.sql").read_text(encoding="utf-8")
+        [[[plan]]] = project.rows(f"explain (format json) {statement}")
+        found[model] = plan["Plan"]
+    return found
+
+
+def test_postgres_joins_many_names_without_statistics(tmp_path: Path, litellm_database: Callable[[], Database]) -> None:
+    """Groups times names would be two thousand million comparisons here."""
+    database = litellm_database()
+    project = Project(tmp_path, database)
+    for statement in NAMES.format(now=NOW).split(";"):
+        database.run(statement)
+    analyzed = "select 1 from pg_stat_user_tables where relname like 'LiteLLM%' and last_analyze is not null"
+
+    project.build(variables=DIMENSIONS)
+    first = plans(project)
+    assert {table for table in TABLES_OF_NAMES if table in read_whole(first["int_usage__hourly"])} == {*TABLES_OF_NAMES}
+    assert {name for plan in first.values() for name in looped_over(plan)} == set()
+
+    # One row lands late: its hour is summed, and nothing else is read of the history.
+    database.insert_spend_logs([spend_log("late", NOW - timedelta(minutes=5), team_id="team-1", spend=1.0)])
+    project.build(variables=DIMENSIONS)
+    assert project.rows("select count(*) > 400 from cbf.int_usage__summed_hours") == [(True,)]
+    later = plans(project)
+    for plan in later.values():
+        assert not looped_over(plan) & {*TABLES_OF_NAMES, "llm_providers"}
+        assert not read_whole(plan) & {"LiteLLM_SpendLogs", "int_usage__hourly"}
+    assert database.run(analyzed) == []
+    found = project.rows(
+        'select count(*), count("resource/tag:team_alias"), count("resource/tag:user_email") from cbf.cbf_lines'
+    )
+    assert found == [(100_001, 100_001, 100_000)]
 
 
 def explained(project: Project, statement: str) -> str:

@@ -55,6 +55,7 @@ final as (
         started_at,
         ended_at,
         landed_at,
+        updated_at,
         {{ dbt.date_trunc('hour', 'started_at') }} as usage_hour,
 
         {{ blank_to_null('team_id') }} as team_id,

@@ -1,49 +1,53 @@
--- Money in = money out, hour by hour, over the hours that the last run read again. An hour that holds more requests
--- than the source does now is history that outlived it. Rows that landed after the run began are not its business;
--- where LiteLLM does not say when a row landed, hours that had just ended are left to the next run.
+-- Money, tokens and requests in = out, hour by hour over the lookback window, and no row stands twice. An hour that holds more
+-- requests than the source, or earlier ones, is history that outlived it. Not compared are hours that were written to since the
+-- last run began.
+{%- set grain = ['usage_hour', 'team_id', 'provider', 'model'] + stored_dimensions() | map(attribute='column') | list %}
 with
 
-spend_logs as (
-    select
-        spend_logs.usage_hour,
-        spend_logs.cost_usd
-    from {{ ref('stg_litellm__spend_logs') }} as spend_logs
-    cross join {{ ref('cbf_as_of') }} as as_of
-    where
-        spend_logs.rejection_reason is null
-        and spend_logs.cost_usd <> 0
-        and coalesce(spend_logs.landed_at, spend_logs.started_at + interval '2 hours') <= as_of.built_at
-        {%- if load_until() %}
-        and spend_logs.started_at < {{ load_until() }}
-        {%- endif %}
-        {%- if is_run() %}
-        {%- set window_start = usage_window_start(ref('int_usage__hourly')) %}
-        {%- if window_start %}
-        and spend_logs.started_at >= {{ dbt.cast(sql_text(window_start), 'timestamp') }}
-        {%- endif %}
-        {%- endif %}
+staged_hours as (
+    {{ usage_by_hour() }}
 ),
 
-source_hours as (
+counted as (
     select
-        usage_hour,
-        sum(cost_usd) as cost_usd
-    from spend_logs
-    group by usage_hour
-),
-
-summed_hours as (
-    select
-        usage_hour,
-        sum(cost_usd) as cost_usd
+        *,
+        row_number() over (partition by {{ grain | join(', ') }} order by summed_at) as occurrence
     from {{ ref('int_usage__hourly') }}
+    where {{ is_within('usage_hour', usage_window_start(load_kept_hours()), none) }}
+),
+
+hours as (
+    select
+        usage_hour,
+        sum(request_count) as request_count,
+        min(first_started_at) as first_started_at,
+        sum(cost_usd) as cost_usd,
+        sum(total_tokens) as total_tokens,
+        max(occurrence) as occurrences
+    from counted
     group by usage_hour
 )
 
 select
-    source_hours.usage_hour,
-    source_hours.cost_usd as source_cost_usd,
-    summed_hours.cost_usd as summed_cost_usd
-from source_hours
-left join summed_hours on source_hours.usage_hour = summed_hours.usage_hour
-where source_hours.cost_usd > coalesce(summed_hours.cost_usd, 0)
+    coalesce(staged_hours.usage_hour, hours.usage_hour) as usage_hour,
+    staged_hours.request_count as staged_request_count,
+    hours.request_count,
+    staged_hours.cost_usd as staged_cost_usd,
+    hours.cost_usd,
+    hours.occurrences
+from staged_hours
+full outer join hours on staged_hours.usage_hour = hours.usage_hour
+where
+    hours.occurrences > 1
+    or (staged_hours.is_settled and hours.usage_hour is null)
+    or (
+        staged_hours.is_settled
+        and staged_hours.first_started_at <= hours.first_started_at
+        and (
+            hours.request_count < staged_hours.request_count
+            or (
+                hours.request_count = staged_hours.request_count
+                and (hours.cost_usd <> staged_hours.cost_usd or hours.total_tokens <> staged_hours.total_tokens)
+            )
+        )
+    )

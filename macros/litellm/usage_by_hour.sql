@@ -1,0 +1,19 @@
+{# A select of what the lookback window of staging comes to by hour, for data tests. An hour is settled if no row of it was written after the
+   last run began: the run must have seen all of it. Where LiteLLM does not say when it wrote a row, that is taken to be within two hours
+   of the request's start. #}
+{% macro usage_by_hour() -%}
+    select
+        spend_logs.usage_hour,
+        count(*) as request_count,
+        min(spend_logs.started_at) as first_started_at,
+        sum(spend_logs.cost_usd) as cost_usd,
+        sum(spend_logs.total_tokens) as total_tokens,
+        max(coalesce(spend_logs.updated_at, spend_logs.landed_at, spend_logs.started_at + interval '2 hours'))
+        <= max(as_of.built_at) as is_settled
+    from {{ ref('stg_litellm__spend_logs') }} as spend_logs
+    cross join {{ ref('cbf_as_of') }} as as_of
+    where
+        {{ is_usage() }}
+        and {{ is_within('spend_logs.started_at', usage_window_start(load_kept_hours()), load_until()) }}
+    group by spend_logs.usage_hour
+{%- endmacro %}
