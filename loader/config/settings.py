@@ -21,7 +21,10 @@ MISSING_CREDENTIALS = (
 
 
 class Secret:
-    """A text that is never shown: str, repr and format give `***`. Not a dataclass, because `asdict` would reveal it."""
+    """A text that is never shown: str, repr and format give `***`.
+
+    Not a dataclass, because `asdict` would reveal the text.
+    """
 
     __slots__ = ("_value",)
 

@@ -101,7 +101,7 @@ def send(
     def one_stream(credentials: Credentials) -> Push:
         with (
             open_for_push(job.target, credentials.stream, job.lock_timeout, 0, job.say) as warehouse,
-            AnyCost(credentials, heard=ears.status) as client,
+            AnyCost(credentials, on_status=ears.status) as client,
         ):
             streams.require_ids(warehouse, everyone)
             push = Push(

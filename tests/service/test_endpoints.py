@@ -242,7 +242,7 @@ def test_no_answer_and_a_refusal_have_their_own_status(here: Here, monkeypatch: 
     monkeypatch.setenv("CLOUDZERO_API_URL", "http://127.0.0.1:9")
     lost = here.ask("POST", "/cloudzero/export", {})
     assert lost.status_code == 504
-    assert "No answer from http://127.0.0.1:9" in lost.json()["error"]["message"]
+    assert "No response from http://127.0.0.1:9" in lost.json()["error"]["message"]
     assert "another-key" not in refused.text + lost.text
     counted = here.metrics()
     assert counted['litellm_cbf_anycost_requests_total{status="403"}'] >= 1

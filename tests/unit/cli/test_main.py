@@ -87,7 +87,7 @@ def test_missing_credentials_say_what_litellms_users_know(missing: str, built: P
 
 def test_unreachable_host(built: Project) -> None:
     fails(
-        built.loader(*PUSH), 5, "No answer from http://127.0.0.1:9", "2024-01-15T14:00:00Z", "Sent before it: 0 hours"
+        built.loader(*PUSH), 5, "No response from http://127.0.0.1:9", "2024-01-15T14:00:00Z", "Sent before it: 0 hours"
     )
 
 
