@@ -149,7 +149,7 @@ class AnyCost:
             return response.json()
         except ValueError as error:
             raise RetryableError(
-                f"{self._credentials.api_url} returned a response that is not JSON: check that CLOUDZERO_API_URL is CloudZero's API."
+                f"The response from {self._credentials.api_url} is not JSON: check that it is the URL of CloudZero."
             ) from error
 
     def _sign(self, request: requests.PreparedRequest) -> requests.PreparedRequest:

@@ -331,7 +331,7 @@ def test_models_that_are_not_built_are_said_in_a_sentence(warehouse: BuiltWareho
 
 def test_no_duckdb_file_at_all(tmp_path: Path, browser: Browser) -> None:
     with page_of(Project(tmp_path), []) as url, visit(browser, url) as seen:
-        assert "is not there, or may not be used: run dbt build" in seen.text("#problem")
+        assert "does not exist or is not accessible: run dbt build" in seen.text("#problem")
 
 
 @pytest.mark.parametrize("warehouse", ["duckdb"], indirect=True)

@@ -145,7 +145,7 @@ def test_a_warehouse_that_was_never_built(tmp_path: Path) -> None:
 def test_a_missing_file_whose_path_has_the_word_lock_is_not_waited_for(tmp_path: Path) -> None:
     project = Project(tmp_path / "blocks")
     outcome = project.loader("dry-run", "--lock-timeout", "0s")
-    fails(outcome, 3, str(project.duckdb_file), "is not there", "dbt build")
+    fails(outcome, 3, str(project.duckdb_file), "does not exist", "dbt build")
 
 
 def hold_open(path: str, opened: multiprocessing.synchronize.Event, done: multiprocessing.synchronize.Event) -> None:
@@ -190,7 +190,7 @@ def test_a_password_that_is_really_asked_for_is_used_and_never_shown(
     project.database.run("alter role reader password %s", (password,))
     fails(project.loader("dry-run", PGUSER="reader", PGPASSWORD="wrong"), 3, "cannot be reached", "password")
     shut_out = project.loader("dry-run", PGUSER="reader", PGPASSWORD=password)
-    fails(shut_out, 3, "may not read cbf", "Grant")
+    fails(shut_out, 3, "no permission to read schema cbf", "Grant")
     # All that the loader needs.
     project.write(
         "grant usage on schema cbf to reader; grant select on cbf.cbf_lines, cbf.cbf_hours, cbf.cbf_as_of to reader"
