@@ -1,7 +1,8 @@
-"""Which row of a refused body is to blame. CloudZero's own message need not say so.
+"""Finds the first invalid row of a rejected body, which CloudZero's error message does not always name.
 
-First the published schema of the body (docs.cloudzero.com/reference/createoneanycoststreamconnectionbillingdrop) is
-asked here; what it lets pass is halved and halved again through CloudZero's validation, which stores nothing.
+The body is first checked against CloudZero's published schema
+(docs.cloudzero.com/reference/createoneanycoststreamconnectionbillingdrop). If that finds nothing, the row is found by
+bisection with CloudZero's validation, which stores nothing.
 """
 
 from __future__ import annotations
@@ -14,19 +15,19 @@ from loader.errors import LoaderError
 
 
 class Validator(Protocol):
-    """What this needs of AnyCost."""
+    """The part of the AnyCost client that is used here."""
 
     def validate(self, body: bytes) -> list[str]:
-        """What is wrong with a body; nothing is stored."""
+        """The errors of a body; nothing is stored."""
 
 
 def first_bad_row(body: Body, client: Validator, refusal: str) -> str:
-    """Name the first bad row of a body that was refused with 400, or nothing when no row alone is to blame.
+    """A sentence that names the first invalid row of a body rejected with 400; empty if there is no such row.
 
     Args:
-        body: the body.
-        client: whose validation is asked; when it fails (the key may lack its scope), nothing more is asked.
-        refusal: what the body was refused with.
+        body: the rejected body.
+        client: for the validation. If it fails, for example because the key lacks the scope, the result is empty.
+        refusal: the message of the rejection.
     """
     if "answered 400" not in refusal:
         return ""
@@ -40,7 +41,9 @@ def first_bad_row(body: Body, client: Validator, refusal: str) -> str:
     index, problem = found
     row = rows[index]
     name = row.get("resource/id") or row.get("lineitem/description", "")
-    return f"The first bad row is number {index + 1} of {len(rows)}, of {row['time/usage_start']}, {name}: {problem}."
+    return (
+        f"The first invalid row is number {index + 1} of {len(rows)}, of {row['time/usage_start']}, {name}: {problem}."
+    )
 
 
 def _by_schema(body: dict[str, Any]) -> tuple[int, str] | None:
@@ -68,15 +71,15 @@ def _by_validation(body: dict[str, Any], client: Validator) -> tuple[int, str] |
 
     first, end = 0, len(body["data"])
     try:
-        said = problems(first, end)
-        if not said:
+        found = problems(first, end)
+        if not found:
             return None
         while end - first > 1:
             middle = (first + end) // 2
             if left := problems(first, middle):
-                end, said = middle, left
+                end, found = middle, left
             else:
-                first, said = middle, problems(middle, end)
-        return (first, said[0][:200]) if said else None
+                first, found = middle, problems(middle, end)
+        return (first, found[0][:200]) if found else None
     except LoaderError:
         return None

@@ -1,8 +1,8 @@
-"""Lines to bodies for AnyCost. Pure: nothing is read or sent here.
+"""Splits lines into request bodies for AnyCost. Pure functions, no I/O.
 
 The rules are CloudZero's (docs.cloudzero.com/docs/anycost-send-stream-data): a body is at most 5 MB of uncompressed
-JSON, all of it in one month, and `replace_hourly` replaces every hour that occurs in the body. So an hour is never
-spread over two `replace_hourly` bodies: the second would delete the first one's rows.
+JSON, all its rows are of one month, and `replace_hourly` replaces every hour that occurs in the body. So an hour is
+never split over two `replace_hourly` bodies: the second would delete the rows of the first.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ TAIL = b"]}"
 
 @dataclass(frozen=True)
 class Share:
-    """What one body, or one delivery, holds of a UTC hour: its rows, their USD and their bytes as JSON."""
+    """The part of a UTC hour that is in a body or group of bodies: its row count, cost in USD, and bytes as JSON."""
 
     hour: datetime
     row_count: int
@@ -33,7 +33,7 @@ class Share:
 
 @dataclass(frozen=True)
 class Body:
-    """One body, and what it holds of each hour."""
+    """One request body: its JSON (`content`), the first hour of its UTC month, and its share of each hour."""
 
     month: datetime
     operation: str
@@ -42,38 +42,38 @@ class Body:
 
     @property
     def hours(self) -> tuple[datetime, ...]:
-        """The UTC hours that it holds rows of."""
+        """The UTC hours that it has rows of."""
         return tuple(share.hour for share in self.shares)
 
     @property
     def row_count(self) -> int:
-        """Rows over all hours."""
+        """Number of rows."""
         return sum(share.row_count for share in self.shares)
 
     @property
     def cost(self) -> Decimal:
-        """USD over all hours."""
+        """Total cost in USD."""
         return sum((share.cost for share in self.shares), Decimal(0))
 
 
 @dataclass(frozen=True)
 class BodyGroup:
-    """The bodies that stand or fall together.
+    """Bodies that are accepted or resent together.
 
-    One body of whole hours, or all bodies of one hour that is too large for one. After any doubt about one of them,
-    the first is sent again: it replaces what the others added.
+    Either one body of whole hours, or all bodies of one hour that is too large for one body. If the outcome of any of
+    them is unknown, all are sent again from the first, which replaces what the others added.
     """
 
     bodies: tuple[Body, ...]
 
     @property
     def hours(self) -> tuple[datetime, ...]:
-        """The UTC hours that this delivers."""
+        """The UTC hours that it has rows of."""
         return self.bodies[0].hours
 
     @property
     def shares(self) -> tuple[Share, ...]:
-        """What it holds of each hour, over all bodies."""
+        """The share of each hour, over all bodies."""
         first, *others = self.bodies
         if not others:
             return first.shares
@@ -87,28 +87,28 @@ class BodyGroup:
 
     @property
     def operation(self) -> str:
-        """What AnyCost is asked to do with the hours."""
+        """AnyCost's operation of the first body: replace_hourly, replace_drop or sum."""
         return self.bodies[0].operation
 
     @property
     def row_count(self) -> int:
-        """Rows over all bodies."""
+        """Number of rows over all bodies."""
         return sum(body.row_count for body in self.bodies)
 
     @property
     def cost(self) -> Decimal:
-        """USD over all bodies."""
+        """Total cost in USD over all bodies."""
         return sum((body.cost for body in self.bodies), Decimal(0))
 
     @property
     def byte_count(self) -> int:
-        """Bytes over all bodies."""
+        """Bytes of JSON over all bodies."""
         return sum(len(body.content) for body in self.bodies)
 
 
 @dataclass
-class _Part:
-    """Rows on their way into a body."""
+class _PartialBody:
+    """Rows collected for a body."""
 
     rows: list[bytes] = field(default_factory=list)
     shares: list[Share] = field(default_factory=list)
@@ -126,44 +126,47 @@ class _Part:
 
 @dataclass
 class _HourPart:
-    """Rows of one hour, as many as fit into a body."""
+    """Rows of one hour, no more than fit into one body."""
 
     start: datetime
     rows: list[bytes] = field(default_factory=list)
     cost: Decimal = Decimal(0)
     size: int = 0  # bytes of the rows and the commas between them
 
-    def alone(self, operation: str) -> Body:
-        part = _Part()
+    def own_body(self, operation: str) -> Body:
+        part = _PartialBody()
         part.add(self)
         return part.body(operation)
 
 
 def body_groups(lines: Iterable[Line], operation: str, max_bytes: int = MAX_BODY_BYTES) -> Iterator[BodyGroup]:
-    """Cut lines, which come hour by hour, into bodies of at most `max_bytes` bytes.
+    """Split lines into groups of bodies.
 
-    `replace_drop`, which is for one month, stands on the first body only: the ones after it add hours to the month
-    that it wiped.
+    Args:
+        lines: grouped by hour, oldest hour first.
+        operation: replace_hourly, replace_drop or sum. With replace_drop, the lines must be of one month and only the
+            first body has that operation: the following ones add hours to the month that the first one emptied.
+        max_bytes: maximum size of a body.
 
     Raises:
-        GuardError: one line alone is larger than a body may be.
+        GuardError: a single line is larger than a body may be.
     """
     after_first = "replace_hourly" if operation == "replace_drop" else operation
-    pending = _Part()
+    pending = _PartialBody()
     for hour, lines_of_hour in groupby(lines, key=lambda line: line.hour):
         room = max_bytes - len(_head(hour, "replace_hourly")) - len(TAIL)
         parts = list(_parts(hour, lines_of_hour, room))
         other_month = bool(pending.shares) and month_start(pending.shares[0].hour) != month_start(hour)
         if pending.rows and (other_month or len(parts) > 1 or pending.size + parts[0].size > room):
             yield BodyGroup((pending.body(operation),))
-            operation, pending = after_first, _Part()
+            operation, pending = after_first, _PartialBody()
         if len(parts) == 1:
             pending.add(parts[0])
         elif operation == "sum":
-            # Nothing replaces what a sum has added, so beginning again at the first part would add it twice.
-            yield from (BodyGroup((part.alone("sum"),)) for part in parts)
+            # Rows added by a sum are never replaced: resending from the first body would add its rows twice.
+            yield from (BodyGroup((part.own_body("sum"),)) for part in parts)
         else:
-            yield BodyGroup((parts[0].alone(operation), *(part.alone("sum") for part in parts[1:])))
+            yield BodyGroup((parts[0].own_body(operation), *(part.own_body("sum") for part in parts[1:])))
             operation = after_first
     if pending.rows:
         yield BodyGroup((pending.body(operation),))
@@ -174,14 +177,14 @@ def _head(month: datetime, operation: str) -> bytes:
 
 
 def _parts(hour: datetime, lines: Iterable[Line], room: int) -> Iterator[_HourPart]:
-    """One hour's rows in parts of at most `room` bytes: one part for nearly every hour."""
+    """The rows of one hour in parts of at most `room` bytes. Nearly every hour has one part."""
     part = _HourPart(hour)
     for line in lines:
         row = line.data
         size = len(row) + 1
         if size > room:
             raise GuardError(
-                f"One line of {iso(hour)} is {size:,} bytes, more than a body may hold:"
+                f"One line of {iso(hour)} is {size:,} bytes, more than the maximum size of a body:"
                 f" {row[:160].decode(errors='replace')}"
             )
         if part.rows and part.size + size > room:

@@ -1,7 +1,7 @@
-"""CloudZero's AnyCost Stream API. The only file that imports requests.
+"""Client of CloudZero's AnyCost Stream API. The only module of the loader that imports requests.
 
-Each method sends once and names the outcome; waiting and trying again is push.py's. Pages:
-docs.cloudzero.com/docs/anycost-send-stream-data, /reference/authorization, /reference/idempotency.
+Each method sends one request and reports its outcome; `loader.delivery.retry` decides about waiting and retrying. See
+docs.cloudzero.com/docs/anycost-send-stream-data, /reference/authorization and /reference/idempotency.
 """
 
 from __future__ import annotations
@@ -21,35 +21,39 @@ from loader.config.settings import Credentials
 from loader.errors import RejectedError, RetryableError, UnknownOutcomeError
 
 RETRYABLE = frozenset({408, 409, 425, 429, *range(500, 600)})
-# Another request is under way, or what stands before the service did not wait for its answer.
-MAYBE_UNDER_WAY = frozenset({408, 409, 502, 504})
+# Another request is in progress, or a gateway did not wait for the service to respond.
+POSSIBLY_IN_PROGRESS = frozenset({408, 409, 502, 504})
 ROOT = "/v2/connections/billing/anycost"
-TIMEOUTS = (10.0, 120.0)  # seconds to connect, seconds without a byte of the answer
+TIMEOUTS = (10.0, 120.0)  # seconds to connect, and seconds without receiving a byte of the response
 
 
 @dataclass(frozen=True)
 class Receipt:
-    """CloudZero's answer to a drop that it took."""
+    """CloudZero's response to a body that it accepted: the id of the billing drop and the rows stored."""
 
     drop_id: str
     row_count: int
 
 
 class AnyCost:
-    """One AnyCost stream. Not for two threads at once: the API takes one request at a time for a stream.
-
-    `heard` is told of the status of each answer, such as `200`; `none` when there was none.
-    """
+    """One AnyCost stream. Not thread-safe: the API supports one request at a time for a stream."""
 
     def __init__(
         self,
         credentials: Credentials,
         timeouts: tuple[float, float] = TIMEOUTS,
-        heard: Callable[[str], None] = lambda _: None,
+        on_status: Callable[[str], None] = lambda _: None,
     ) -> None:
+        """Create a client; no request is sent.
+
+        Args:
+            credentials: the API key, connection and URL.
+            timeouts: seconds to connect, and seconds without receiving a byte of the response.
+            on_status: called with the status of each response, such as `200`, or `none` when there was no response.
+        """
         self._credentials = credentials
         self._timeouts = timeouts
-        self._heard = heard
+        self._on_status = on_status
         self._session = requests.Session()
 
     def __enter__(self) -> AnyCost:
@@ -61,37 +65,40 @@ class AnyCost:
         self._session.close()
 
     def post(self, body: Body, key: str) -> Receipt:
-        """Send one body once, under an idempotency key.
+        """Send one body once.
+
+        Args:
+            body: the body.
+            key: the idempotency key. CloudZero repeats its first response to the same key.
 
         Raises:
-            RejectedError: CloudZero answered and will not take it.
-            RetryableError: CloudZero answered 408, 409, 425, 429, 5xx, or with what cannot be read; a next try needs
-                a new key.
-            UnknownOutcomeError: no answer came; the same key may be sent again.
+            RejectedError: CloudZero rejected the body. Sending it again would get the same response.
+            RetryableError: the response was 408, 409, 425, 429, 5xx or unreadable. A retry needs a new key.
+            UnknownOutcomeError: there was no response. A retry may use the same key.
         """
         path = f"{ROOT}/{self._credentials.connection_id}/billing_drops"
-        connection = _part(
+        connection = _member(
             self._call("POST", path, body.content, {"cloudzero-idempotency-key": key}), "connection", dict
         )
         return Receipt(str(connection.get("drop_id", "")), _row_count(connection))
 
     def validate(self, body: bytes) -> list[str]:
-        """What CloudZero finds wrong with a body; nothing is stored.
+        """Let CloudZero validate the JSON of a body, and return the errors it reports. Nothing is stored.
 
         Raises: as `post`.
         """
-        connection = _part(self._call("POST", f"{ROOT}/validate_billing_drop", body), "connection", dict)
+        connection = _member(self._call("POST", f"{ROOT}/validate_billing_drop", body), "connection", dict)
         errors = [str(error) for error in connection.get("errors") or []]
-        return errors or ([] if connection.get("is_valid") else ["it is not valid, and no reason was given"])
+        return errors or ([] if connection.get("is_valid") else ["it is not valid, but no reason was given"])
 
     def read_month(self, month: str) -> list[dict[str, str]]:
-        """The rows that AnyCost holds for `YYYY-MM`; none for a month it does not know.
+        """The rows that CloudZero holds for a month (`YYYY-MM`); empty for a month without a billing drop.
 
         Raises: as `post`.
         """
         path = f"{ROOT}/{self._credentials.connection_id}/billing_drops/{month}"
-        answer = self._call("GET", path, missing_is_none=True)
-        rows: list[dict[str, str]] = [] if answer is None else _part(answer, "billing_drop", list)
+        response = self._call("GET", path, missing_is_none=True)
+        rows: list[dict[str, str]] = [] if response is None else _member(response, "billing_drop", list)
         return rows
 
     def _call(
@@ -105,76 +112,79 @@ class AnyCost:
         url = self._credentials.api_url + path
         sent = {"Content-Type": "application/json", **(headers or {})}
         try:
-            # A redirect would carry the key to another place, and turn a POST into a GET.
-            answer = self._session.request(
+            # A redirect would send the key to another host, and turn a POST into a GET.
+            response = self._session.request(
                 method, url, data=body, headers=sent, auth=self._sign, timeout=self._timeouts, allow_redirects=False
             )
         except requests.ReadTimeout as error:
-            self._heard("none")
+            self._on_status("none")
             raise UnknownOutcomeError(
-                f"No answer from {self._credentials.api_url} within {self._timeouts[1]:g} s.", under_way=True
+                f"No response from {self._credentials.api_url} within {self._timeouts[1]:g} s.", under_way=True
             ) from error
         except requests.RequestException as error:
-            self._heard("none")
-            never_left = _never_left(error)
-            hint = ": is the host right, and reachable from here?" if never_left else ": the connection was cut."
+            self._on_status("none")
+            never_sent = _never_sent(error)
+            hint = ": check that the host is right and reachable." if never_sent else ": the connection was closed."
             raise UnknownOutcomeError(
-                f"No answer from {self._credentials.api_url} ({type(error).__name__}){hint}",
-                under_way=not never_left,
-                did_nothing=never_left,
+                f"No response from {self._credentials.api_url} ({type(error).__name__}){hint}",
+                under_way=not never_sent,
+                did_nothing=never_sent,
             ) from error
-        self._heard(str(answer.status_code))
-        if answer.status_code == 404 and missing_is_none:
+        self._on_status(str(response.status_code))
+        if response.status_code == 404 and missing_is_none:
             return None
-        if answer.status_code in RETRYABLE:
-            wait = _retry_after(answer.headers.get("Retry-After"))
+        if response.status_code in RETRYABLE:
+            wait = _retry_after(response.headers.get("Retry-After"))
             raise RetryableError(
-                f"CloudZero answered {answer.status_code}: {self._message(answer)}.",
+                f"CloudZero answered {response.status_code}: {self._message(response)}.",
                 wait,
-                did_nothing=answer.status_code == 429,
-                under_way=answer.status_code in MAYBE_UNDER_WAY,
+                did_nothing=response.status_code == 429,
+                under_way=response.status_code in POSSIBLY_IN_PROGRESS,
             )
-        if answer.status_code != 200:
+        if response.status_code != 200:
             raise RejectedError(
-                f"CloudZero answered {answer.status_code}: {self._message(answer)}{_hint(answer.status_code)}."
+                f"CloudZero answered {response.status_code}: {self._message(response)}{_hint(response.status_code)}."
             )
         try:
-            return answer.json()
+            return response.json()
         except ValueError as error:
             raise RetryableError(
-                f"{self._credentials.api_url} answered with something that is not JSON: is it CloudZero's API?"
+                f"The response from {self._credentials.api_url} is not JSON: check that it is the URL of CloudZero."
             ) from error
 
     def _sign(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
-        """Not a bearer token: docs.cloudzero.com/reference/authorization. As a header, a ~/.netrc would replace it."""
+        """Add the key, which is not a bearer token (docs.cloudzero.com/reference/authorization).
+
+        Passed as `auth`, because requests lets an entry in ~/.netrc override an Authorization header.
+        """
         request.headers["Authorization"] = self._credentials.api_key.reveal()
         return request
 
-    def _message(self, answer: requests.Response) -> str:
-        """What an error answer says, in one line of at most 500 characters. Gateways quote the key: never shown."""
+    def _message(self, response: requests.Response) -> str:
+        """The message of an error response in at most 500 characters, with the key masked: gateways quote it."""
         try:
-            content = answer.json()
+            content = response.json()
             error = content.get("error", content)
             text = error.get("message") if isinstance(error, dict) else error
         except (ValueError, AttributeError):
-            text = answer.text
+            text = response.text
         text = str(text or "no reason given").replace(self._credentials.api_key.reveal(), "***")
         return " ".join(text.split())[:500].rstrip(".")
 
 
-def _never_left(error: requests.RequestException) -> bool:
-    """Whether no byte of the request can have left: no such host, nobody listens, no TLS."""
+def _never_sent(error: requests.RequestException) -> bool:
+    """Whether the request was certainly not sent: unknown host, connection refused, TLS or proxy failure."""
     if isinstance(error, requests.ConnectTimeout | requests.exceptions.SSLError | requests.exceptions.ProxyError):
         return True
     reason = getattr(error.args[0] if error.args else None, "reason", None)
     return isinstance(reason, NewConnectionError)
 
 
-def _part(answer: Any, name: str, kind: type) -> Any:
-    part = answer.get(name) if isinstance(answer, dict) else None
-    if not isinstance(part, kind):
-        raise RetryableError(f"CloudZero's answer lacks {name!r}, so nothing is known of what it did.")
-    return part
+def _member(response: Any, name: str, kind: type) -> Any:
+    member = response.get(name) if isinstance(response, dict) else None
+    if not isinstance(member, kind):
+        raise RetryableError(f"CloudZero's response has no valid {name!r}, so the outcome is unknown.")
+    return member
 
 
 def _row_count(connection: dict[str, Any]) -> int:
@@ -182,20 +192,20 @@ def _row_count(connection: dict[str, Any]) -> int:
         return int(connection["row_count"])
     except (KeyError, TypeError, ValueError) as error:
         raise RetryableError(
-            "CloudZero's answer lacks the row_count, so nothing is known of what it stored."
+            "CloudZero's response has no valid row_count, so it is unknown what was stored."
         ) from error
 
 
 def _hint(status: int) -> str:
     return {
-        403: " (CLOUDZERO_API_KEY is wrong, or lacks the scope connections:create_billing_anycost_billing_drop)",
-        404: " (does CLOUDZERO_CONNECTION_ID name an AnyCost Stream connection?)",
+        403: " (CLOUDZERO_API_KEY is wrong or lacks the scope connections:create_billing_anycost_billing_drop)",
+        404: " (check that CLOUDZERO_CONNECTION_ID is an AnyCost Stream connection)",
         413: " (the body is too large)",
     }.get(status, "")
 
 
 def _retry_after(value: str | None) -> float | None:
-    """Seconds that a `Retry-After` header asks for: a number or an HTTP date."""
+    """The seconds to wait by a `Retry-After` header, which is a number or an HTTP date; None if it is neither."""
     if not value:
         return None
     try:

@@ -187,7 +187,7 @@ class Sender:
         with ExitStack() as stack:
             with stop.interrupting_wait():
                 warehouse = stack.enter_context(opened)
-            client = stack.enter_context(AnyCost(credentials, heard=callbacks.responded))
+            client = stack.enter_context(AnyCost(credentials, on_status=callbacks.responded))
             ids = {each.connection_id for each in self.everyone}
             yield OpenStream(warehouse, PushLog(warehouse, credentials.stream), client, options, ids)
 

@@ -1,1 +1,1 @@
-"""The dbt target: its views, its hours and its push log. One module for each engine."""
+"""The dbt target: reads its views and writes its push log. One module for each engine."""

@@ -1,7 +1,7 @@
-"""Any other dbt target: read and written through the adapter that dbt itself uses for it.
+"""Any other dbt target, read and written through the adapter that dbt itself uses for it.
 
-What no two adapters share is asked of the adapter (names, quotes, the type of a text) or of the engine (how it reads a
-backslash, what its clock says). The rest is SQL that the models need as well.
+What differs between engines is taken from the adapter (relation names, quoting, the type of a text) or found out with a
+query (backslash escapes, the clock). All other SQL is of the kind that the models use as well.
 """
 
 from __future__ import annotations
@@ -19,40 +19,40 @@ from loader.hours import Window, iso
 from loader.lines import AMOUNT_COLUMN, COST_COLUMN, HOUR_COLUMN, Line
 from loader.money import decimal_text
 from loader.warehouse.base import BATCH_ROWS, NOT_BUILT, Warehouse, utc
-from loader.warehouse.dbt_adapter import make_adapter, require_adapter, said
+from loader.warehouse.dbt_adapter import error_line, make_adapter, require_adapter
 from loader.warehouse.host_lock import host_lock
-from loader.warehouse.sql_values import AWKWARD, MARK, bound, literal
+from loader.warehouse.sql_values import AWKWARD_TEXT, PLACEHOLDER, bound, literal
 
-# More than clocks differ, and less than any time zone does.
-CLOCKS_DIFFER = timedelta(minutes=10)
+# Clocks differ by less than this, and time zones by more.
+MAX_CLOCK_DIFFERENCE = timedelta(minutes=10)
 CONNECTION = "litellm-cbf loader"
 
 
 class DbtWarehouse(Warehouse):
-    """A target that is reached through its dbt adapter, and only when the first statement comes.
+    """A target used through its dbt adapter, which connects at the first statement.
 
-    Each statement is a transaction of its own, and its rows are read whole before the first is handed out: an adapter
-    has one connection, and on most a next statement would take the rows of the one before.
+    Each statement is a transaction of its own, and all its rows are fetched at once: an adapter has one connection, and
+    on most of them another statement would discard the rows that are not fetched yet.
     """
 
-    placeholder = MARK
+    placeholder = PLACEHOLDER
 
     def __init__(self, target: Target) -> None:
         super().__init__(target)
         self._opened: tuple[Any, AbstractContextManager[Any]] | None = None
         self._backslash_escapes = False
-        self._ahead = timedelta(0)  # of this host's clock, the engine's is
+        self._ahead = timedelta(0)  # how far the engine's clock is ahead of this host's
 
     @property
     def _adapter(self) -> Any:
         if self._opened is None:
             adapter = make_adapter(self.target)
             connection = adapter.connection_named(CONNECTION)
-            with self._told("reach"):
+            with self._errors_described("reach"):
                 connection.__enter__()
             self._opened = adapter, connection
             try:
-                self._get_to_know()
+                self._probe()
             except BaseException:
                 self.close()
                 raise
@@ -60,11 +60,11 @@ class DbtWarehouse(Warehouse):
 
     @property
     def text_type(self) -> str:  # type: ignore[override]
-        """The adapter's `string`."""
+        """The name of the adapter's type for text."""
         return str(self._adapter.Column.translate_type("string"))
 
     def batches(self, statement: str, parameters: Sequence[Any] = ()) -> Iterator[Sequence[tuple[Any, ...]]]:
-        """See `Warehouse.batches`: all of them at once."""
+        """See `Warehouse.batches`: all rows in one batch."""
         adapter = self._adapter
         yield self._run(adapter, bound(statement, parameters, self._backslash_escapes), "read")[1]
 
@@ -73,9 +73,9 @@ class DbtWarehouse(Warehouse):
         return self._run(self._adapter, f"select * from {self.relation(relation)} where 1 = 0", "read")[0]  # noqa: S608
 
     def append(self, relation: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
-        """See `Warehouse.append`. One statement, so that all rows are there or none."""
+        """See `Warehouse.append`. One statement, so that either all rows are inserted or none."""
         adapter = self._adapter
-        row = f"({', '.join(MARK for _ in columns)})"
+        row = f"({', '.join(PLACEHOLDER for _ in columns)})"
         statement = (
             f"insert into {self.relation(relation)} ({', '.join(columns)}) values {', '.join([row] * len(rows))}"  # noqa: S608
         )
@@ -83,12 +83,12 @@ class DbtWarehouse(Warehouse):
         self._run(adapter, bound(statement, values, self._backslash_escapes), "write to")
 
     def now(self) -> datetime:
-        """See `Warehouse.now`: the engine's clock, as far from this host's as when the connection was opened."""
-        _ = self._adapter  # which brings the difference with it
+        """See `Warehouse.now`: this host's clock plus the difference measured when the connection was opened."""
+        _ = self._adapter  # connects, which measures the difference
         return datetime.now(timezone.utc) + self._ahead
 
     def relation(self, name: str) -> str:
-        """See `Warehouse.relation`: with the database that the adapter names, in the quotes that dbt uses."""
+        """See `Warehouse.relation`: with the database and quoting that dbt uses."""
         adapter = self._adapter
         credentials = adapter.config.credentials
         return str(
@@ -106,7 +106,7 @@ class DbtWarehouse(Warehouse):
         return str(self._adapter.quote(name.replace(quote, quote * 2)))
 
     def moment(self, expression: str) -> str:
-        """See `Warehouse.moment`: as text, because a client may turn a timestamp into its own zone."""
+        """See `Warehouse.moment`: as text, because drivers may convert timestamps to a local time zone."""
         return f"cast({expression} as {self.text_type})"
 
     def _read_lines(self, window: Window | None, clauses: str = "") -> Iterator[Line]:
@@ -131,18 +131,18 @@ class DbtWarehouse(Warehouse):
         return self.moment(name) if column in (HOUR_COLUMN, COST_COLUMN, AMOUNT_COLUMN) else name
 
     def close(self) -> None:
-        """Let go of the connection."""
+        """Close the connection."""
         if self._opened is not None:
             (adapter, connection), self._opened = self._opened, None
-            with suppress(Exception):  # all that had to be kept is committed
+            with suppress(Exception):  # everything is committed already
                 connection.__exit__(None, None, None)
                 adapter.cleanup_connections()
 
-    def _get_to_know(self) -> None:
-        """Find out how the engine reads texts, and that its session's time is UTC.
+    def _probe(self) -> None:
+        """Find out whether the engine has backslash escapes, and check its string literals and session time zone.
 
         Raises:
-            ConfigurationError: it reads a text otherwise than it was written, or its session is not in UTC.
+            ConfigurationError: a string literal comes back changed, or the session is not in UTC.
         """
         adapter = self._adapter
         clock = self.moment("cast(current_timestamp as timestamp)")
@@ -150,55 +150,55 @@ class DbtWarehouse(Warehouse):
         _, [(backslashes, text)] = self._run(adapter, f"select '\\\\' as backslashes, {clock} as now", "read")
         self._backslash_escapes = len(backslashes) == 1
         self._ahead = utc(text) - before
-        _, [(read,)] = self._run(adapter, f"select {literal(AWKWARD, self._backslash_escapes)} as awkward", "read")
-        if read != AWKWARD:
+        _, [(read,)] = self._run(adapter, f"select {literal(AWKWARD_TEXT, self._backslash_escapes)} as awkward", "read")
+        if read != AWKWARD_TEXT:
             raise ConfigurationError(
-                f"Target {self.target.name!r} of type {self.target.type} gives a text back otherwise than it was"
-                " written, so nothing can be asked of it safely: leave its settings of string literals as they come."
+                f"Target {self.target.name!r} of type {self.target.type} returns a string literal changed, so no value"
+                " can be sent to it safely: set its options for string literals to their defaults."
             )
-        if abs(self._ahead) > CLOCKS_DIFFER:
+        if abs(self._ahead) > MAX_CLOCK_DIFFERENCE:
             raise ConfigurationError(
-                f"The session of target {self.target.name!r} says that it is {text},"
-                f" {_minutes(self._ahead)} from this host's UTC: set the session's time zone to UTC in the profile,"
-                " or the clocks right."
+                f"The time in the session of target {self.target.name!r} is {text},"
+                f" {_minutes(self._ahead)} off this host's UTC time: set the session's time zone to UTC in the profile,"
+                " or correct the clocks."
             )
 
     def _run(self, adapter: Any, statement: str, verb: str) -> tuple[list[str], list[tuple[Any, ...]]]:
-        """The names of the columns and all rows of one statement, as a transaction."""
-        with self._told(verb):
+        """Run one statement as a transaction. Returns its column names and all rows."""
+        with self._errors_described(verb):
             try:
                 _, cursor = adapter.connections.add_query(statement, auto_begin=True)
                 names = [str(column[0]) for column in cursor.description or ()]
                 found = list(_fetched(cursor)) if verb != "write to" else []
                 adapter.connections.commit()
             except BaseException:
-                with suppress(Exception):  # what went wrong first is what is told
+                with suppress(Exception):  # report the first error, not one of the rollback
                     adapter.connections.rollback_if_open()
                 raise
             return names, found
 
     @contextmanager
-    def _told(self, verb: str) -> Iterator[None]:
-        """Turn whatever dbt or an engine's driver raises into one line; they share no base but Exception."""
+    def _errors_described(self, verb: str) -> Iterator[None]:
+        """Turn any error of dbt or of a driver, which have no common base class, into a ConfigurationError."""
         try:
             yield
         except LoaderError:
             raise
         except NotImplementedError as error:
             raise ConfigurationError(
-                f"The adapter dbt-{self.target.type} hands out no cursor, which the loader reads through: copy the"
-                " views to DuckDB or PostgreSQL."
+                f"The adapter dbt-{self.target.type} does not provide a cursor, which the loader needs to read rows:"
+                " copy the views to DuckDB or PostgreSQL."
             ) from error
         except Exception as error:
             raise ConfigurationError(
                 f"The loader could not {verb} schema {self.target.schema!r} of target {self.target.name!r}"
-                f" ({self.target.type}): {said(error, self.target)}. If its views are not there, {NOT_BUILT}."
+                f" ({self.target.type}): {error_line(error, self.target)}. If the views do not exist, {NOT_BUILT}."
             ) from error
 
 
 @contextmanager
 def open_to_read(target: Target, lock_timeout: float, say: Callable[[str], None]) -> Iterator[DbtWarehouse]:  # noqa: ARG001
-    """See `warehouse.open_warehouse`."""
+    """See `base.open_warehouse`."""
     require_adapter(target)
     warehouse = DbtWarehouse(target)
     try:
@@ -215,7 +215,7 @@ def open_to_push(
     wait: float,
     say: Callable[[str], None],
 ) -> Iterator[DbtWarehouse]:
-    """See `warehouse.open_for_push`. The lock is one of this host and user: no lock is common to all engines."""
+    """See `base.open_for_push`. The lock is of this host and user, because engines have no lock in common."""
     require_adapter(target)
     with (
         host_lock(f"{target.type} {target.name} {target.schema} {stream}", str(stream), wait, say),
@@ -225,12 +225,12 @@ def open_to_push(
 
 
 def _minutes(span: timedelta) -> str:
-    """A span in whole minutes."""
+    """The length of a time span in whole minutes, for messages."""
     return f"{abs(span) // timedelta(minutes=1)} minutes"
 
 
 def _fetched(cursor: Any) -> Iterator[tuple[Any, ...]]:
-    """All rows of a cursor, in batches where it has them; dbt-spark's has not."""
+    """All rows of a cursor, in batches if it has `fetchmany`, which the cursor of dbt-spark lacks."""
     if not hasattr(cursor, "fetchmany"):
         yield from map(tuple, cursor.fetchall() or ())
         return

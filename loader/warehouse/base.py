@@ -1,10 +1,10 @@
 """Opens the dbt target, reads `cbf_lines` and `cbf_hours`, and appends to `push_log`.
 
-What an engine needs stands in `warehouse_duckdb` and `warehouse_postgres`; `warehouse_dbt` reads every other one
-through its dbt adapter.
+`duckdb` and `postgres` in this package are the modules of these engines; `any_dbt` uses every other engine through
+its dbt adapter.
 
-All values come as the text that is sent: money keeps each digit that the decimal had and never gets an exponent,
-because no float and no Decimal's own notation is ever in between.
+Money is selected as text, so it keeps every digit of the decimal: it is never converted to a float, and never written
+with an exponent.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ from loader.warehouse.sql_values import parsed
 
 BATCH_ROWS = 2_000
 ENGINES = {"duckdb": "loader.warehouse.duckdb", "postgres": "loader.warehouse.postgres"}
-STREAM_COLUMN = "stream"  # of cbf_lines where var streams makes several: where a line is sent, and no part of it
+STREAM_COLUMN = "stream"  # of cbf_lines, with var streams only: which stream a line is sent to. It is not sent itself
 EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 NOT_BUILT = "run `dbt build` with the same profile and target first"
 
 
 class Warehouse(ABC):
-    """A look at the views, all of it as of one moment; and, when it was opened for a push, a pen for the push log."""
+    """The views of a target, read from one snapshot. If it was opened for a push, the push log can be written."""
 
     placeholder = "%s"
     text_type = "varchar"
@@ -43,7 +43,7 @@ class Warehouse(ABC):
 
     @contextmanager
     def of_stream(self, name: str | None) -> Iterator[None]:
-        """Within the block, `hours` and lines are those of one stream of var streams; of all for None."""
+        """Restrict hours and lines to one stream of var streams within the block; None for all streams."""
         before, self._stream = self._stream, name
         try:
             yield
@@ -52,10 +52,14 @@ class Warehouse(ABC):
 
     @abstractmethod
     def batches(self, statement: str, parameters: Sequence[Any] = ()) -> Iterator[Sequence[tuple[Any, ...]]]:
-        """The rows of one statement, as many at a time as come from the engine together.
+        """The rows of one statement, in batches as the engine returns them.
+
+        Args:
+            statement: SQL with `placeholder` for each parameter.
+            parameters: the values.
 
         Raises:
-            ConfigurationError: the views are not there, or the database gave up.
+            ConfigurationError: the views do not exist or cannot be read, or the database reported an error.
         """
 
     def rows(self, statement: str, parameters: Sequence[Any] = ()) -> Iterator[tuple[Any, ...]]:
@@ -69,35 +73,39 @@ class Warehouse(ABC):
 
     @abstractmethod
     def column_names(self, relation: str) -> list[str]:
-        """The columns of one of our relations, in order."""
+        """The columns of one of the project's models, in order."""
 
     @abstractmethod
     def append(self, relation: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
-        """Add rows to one of our tables, kept from when this returns, whatever happens after.
+        """Insert rows into one of the project's tables. They are committed when this returns.
 
         Raises:
-            ConfigurationError: the table is not there or may not be written to, or the database gave up.
-            LockedError: the lock that this was opened with is lost; nothing was written.
+            ConfigurationError: the table does not exist or cannot be written, or the database reported an error.
+            LockedError: the lock of the push was lost; nothing was written.
         """
 
     @abstractmethod
     def now(self) -> datetime:
-        """The present moment by the clock that all who use this warehouse share (UTC)."""
+        """The current time (UTC) by the clock that all users of this warehouse share."""
 
     def relation(self, name: str) -> str:
-        """The quoted name of one of our models."""
+        """The quoted name of one of the project's models."""
         return f"{quoted(self.target.schema)}.{quoted(name)}"
 
     def quoted(self, name: str) -> str:
-        """An SQL identifier, as this engine quotes it."""
+        """An SQL identifier, quoted for this engine."""
         return quoted(name)
 
     def moment(self, expression: str) -> str:
-        """SQL that selects a timestamp so that `utc` can read it."""
+        """SQL that selects a timestamp in a form that `utc` accepts."""
         return expression
 
     def built_at(self) -> datetime:
-        """When the run of dbt began that last summed usage (UTC). Hours that ended before it are complete."""
+        """The start (UTC) of the dbt run that last aggregated usage. Hours that ended before it are complete.
+
+        Raises:
+            ConfigurationError: as `batches`, or dbt has not run yet.
+        """
         for (moment,) in self.rows(f"select {self.moment('built_at')} from {self.relation('cbf_as_of')}"):  # noqa: S608
             return utc(moment)
         raise ConfigurationError(f"{self.target.schema}.cbf_as_of is empty: {NOT_BUILT}.")
@@ -107,31 +115,35 @@ class Warehouse(ABC):
         return floor_hour(self.built_at())
 
     def hours(self, window: Window | None = None) -> list[HourSummary]:
-        """The hours of the window that were ever summed, oldest first; all for None. One can be without lines."""
+        """The hours of the window (all for None) that ever had usage, oldest first. An hour can be without lines.
+
+        Raises:
+            ConfigurationError: as `batches`.
+        """
         where, bounds = self.between("usage_hour", window)
-        ours = "" if self._stream is None else f"where {self._in_stream()}"
+        of_stream = "" if self._stream is None else f"where {self._in_stream()}"
         stream = () if self._stream is None else (self._stream,)
-        # Over all streams there is no fingerprint; with one stream these sums are over one row.
+        # For one stream, each sum is over one row. For all streams together, the fingerprint has no meaning.
         statement = f"""
             with hours as (select * from {self.relation("cbf_hours")} {where}),
-            every_stream as (select usage_hour, sum(cost_usd) as cost_usd from hours group by usage_hour),
-            ours as (
+            all_streams as (select usage_hour, sum(cost_usd) as cost_usd from hours group by usage_hour),
+            selected as (
                 select
                     usage_hour,
                     sum(line_count) as line_count,
                     sum(cost_usd) as cost_usd,
                     sum(total_tokens) as total_tokens,
                     max(fingerprint) as fingerprint
-                from hours {ours}
+                from hours {of_stream}
                 group by usage_hour
             )
             select
-                {self.moment("every_stream.usage_hour")}, coalesce(ours.line_count, 0),
-                cast(coalesce(ours.cost_usd, 0) as {self.text_type}), coalesce(ours.total_tokens, 0),
-                coalesce(ours.fingerprint, '{EMPTY_FINGERPRINT}'), cast(every_stream.cost_usd as {self.text_type})
-            from every_stream
-            left join ours on every_stream.usage_hour = ours.usage_hour
-            order by every_stream.usage_hour
+                {self.moment("all_streams.usage_hour")}, coalesce(selected.line_count, 0),
+                cast(coalesce(selected.cost_usd, 0) as {self.text_type}), coalesce(selected.total_tokens, 0),
+                coalesce(selected.fingerprint, '{EMPTY_FINGERPRINT}'), cast(all_streams.cost_usd as {self.text_type})
+            from all_streams
+            left join selected on all_streams.usage_hour = selected.usage_hour
+            order by all_streams.usage_hour
         """  # noqa: S608
         return [
             HourSummary(utc(hour), int(count), Decimal(cost), int(tokens), fingerprint, Decimal(cost_of_all))
@@ -179,24 +191,24 @@ class Warehouse(ABC):
         return self.quoted("resource/id")
 
     def line_selection(self, window: Window | None) -> tuple[list[str], str, tuple[Any, ...]]:
-        """The columns of cbf_lines that are sent; a where clause and its parameters, for window and `of_stream`."""
+        """The columns of cbf_lines that are sent, and a where clause with its parameters for the window and stream."""
         names = self.column_names("cbf_lines")
-        where, parameters = self._where(self._hour_column, window, in_stream=STREAM_COLUMN in names)
+        where, parameters = self._where(self._hour_column, window, has_stream_column=STREAM_COLUMN in names)
         return [name for name in names if name != STREAM_COLUMN], where, parameters
 
-    def _where(self, column: str, window: Window | None, in_stream: bool) -> tuple[str, tuple[Any, ...]]:
+    def _where(self, column: str, window: Window | None, has_stream_column: bool) -> tuple[str, tuple[Any, ...]]:
         where, parameters = self.between(column, window)
-        if self._stream is None or (not in_stream and not self._stream):
+        if self._stream is None or (not has_stream_column and not self._stream):
             return where, parameters
-        # Without var streams there is no column, and no line is of a stream that has a name.
-        condition, values = (self._in_stream(), (self._stream,)) if in_stream else ("1 = 0", ())
+        # Without var streams there is no such column, and named streams have no lines.
+        condition, values = (self._in_stream(), (self._stream,)) if has_stream_column else ("1 = 0", ())
         return f"{where} and {condition}" if where else f"where {condition}", (*parameters, *values)
 
     def _in_stream(self) -> str:
         return f"coalesce({STREAM_COLUMN}, '') = {self.placeholder}"
 
     def between(self, column: str, window: Window | None) -> tuple[str, tuple[datetime, ...]]:
-        """A where clause that keeps a column within a window, and its parameters; neither for None."""
+        """A where clause that restricts a column to a window, and its parameters; both empty for None."""
         if window is None:
             return "", ()
         bounds = (window.start.replace(tzinfo=None), window.end.replace(tzinfo=None))
@@ -205,16 +217,16 @@ class Warehouse(ABC):
 
 @contextmanager
 def open_warehouse(target: Target, lock_timeout: float, say: Callable[[str], None]) -> Iterator[Warehouse]:
-    """The target's views to read, closed again at the end.
+    """Open the target to read its views, and close it at the end of the block.
 
     Args:
         target: the dbt target.
-        lock_timeout: seconds to wait for a DuckDB file that another process writes to.
-        say: where to tell that it waits.
+        lock_timeout: seconds to wait while another process writes to the DuckDB file.
+        say: called with a message for the user when it has to wait.
 
     Raises:
-        ConfigurationError: no such database, it is down, or the adapter of this engine is not installed.
-        LockedError: the DuckDB file stays locked.
+        ConfigurationError: the database does not exist or is down, or the dbt adapter is not installed.
+        LockedError: the DuckDB file is still locked after `lock_timeout`.
     """
     with _engine(target).open_to_read(target, lock_timeout, say) as warehouse:
         yield warehouse
@@ -224,23 +236,21 @@ def open_warehouse(target: Target, lock_timeout: float, say: Callable[[str], Non
 def open_for_push(
     target: Target, stream: Stream, lock_timeout: float, wait: float, say: Callable[[str], None]
 ) -> Iterator[Warehouse]:
-    """The target's views to read and its push log to write, while nobody else can push to the same stream.
+    """Open the target to read the hours and lines of a stream and write its push log, locked for other pushes.
 
-    Hours and lines are those of the stream.
-
-    The lock is the warehouse's own, so it holds over all processes and hosts, and ends with the process; but for
-    `warehouse_dbt`, whose lock holds on one host.
+    The lock is the database's own: it works across processes and hosts, and is released when the process ends. Only
+    with `any_dbt` it is a lock of this host.
 
     Args:
         target: the dbt target.
-        stream: what will be sent to.
-        lock_timeout: seconds to wait for a DuckDB file that another process uses.
-        wait: seconds to wait for another push.
-        say: where to tell that it waits.
+        stream: the stream that will be sent to.
+        lock_timeout: seconds to wait while another process uses the DuckDB file.
+        wait: seconds to wait for another push to the same stream.
+        say: called with a message for the user when it has to wait.
 
     Raises:
         ConfigurationError: as `open_warehouse`.
-        LockedError: another push is under way, or the file stays locked.
+        LockedError: another push is in progress, or the file is still locked.
     """
     with (
         _engine(target).open_to_push(target, stream, lock_timeout, wait, say) as warehouse,
@@ -250,7 +260,7 @@ def open_for_push(
 
 
 def _engine(target: Target) -> Any:
-    """The module that knows the engine, else the one that asks dbt's adapter; imported only when it is used."""
+    """The module of the engine, or the one that uses dbt adapters. Imported on use, because drivers load slowly."""
     return import_module(ENGINES.get(target.type, "loader.warehouse.any_dbt"))
 
 
@@ -260,10 +270,13 @@ def quoted(name: str) -> str:
 
 
 def utc(moment: datetime | str) -> datetime:
-    """A timestamp of the models, which are UTC without saying so, as aware UTC; also as an engine writes one as text.
+    """A timestamp of the models, which are UTC without an offset, as aware UTC.
+
+    Args:
+        moment: a datetime, or a timestamp as text in the format of an engine.
 
     Raises:
-        ValueError: the text is no timestamp.
+        ValueError: the text is not a timestamp.
     """
     if isinstance(moment, str):
         moment = parsed(moment)
@@ -271,7 +284,7 @@ def utc(moment: datetime | str) -> datetime:
 
 
 def newest_window(hours: Sequence[HourSummary], limit: int) -> Window | None:
-    """From the newest of the hours back as far as it takes to have `limit` lines; None for no lines.
+    """The window from the newest hour back to the one that completes `limit` lines; None if there are no lines.
 
     Args:
         hours: oldest first.
@@ -289,13 +302,13 @@ def newest_window(hours: Sequence[HourSummary], limit: int) -> Window | None:
 
 
 def not_built(target: Target, error: Exception) -> ConfigurationError:
-    """What to raise when a view is not there."""
+    """The error for a view that does not exist."""
     return ConfigurationError(
         f"The views are not in schema {target.schema!r} of target {target.name!r} ({first_line(error)}): {NOT_BUILT}."
     )
 
 
 def first_line(error: Exception) -> str:
-    """The first line of what an engine says, without a point at its end."""
+    """The first line of an engine's error message, without a trailing period."""
     lines = str(error).strip().splitlines()
     return lines[0].rstrip(". ") if lines else type(error).__name__

@@ -1,4 +1,4 @@
-"""The adapter of a dbt target, made in this process as dbt makes it; and what it says when something is wrong."""
+"""Creates the adapter of a dbt target in this process, as dbt does, and reads its error messages."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ _HEADING = re.compile(r"[A-Z][a-z]+ Error")
 
 
 def require_adapter(target: Target) -> None:
-    """Look whether the adapter is installed, without dbt, whose import takes seconds.
+    """Check that the adapter is installed, without importing dbt, which takes seconds.
 
     Raises:
-        ConfigurationError: it is not.
+        ConfigurationError: it is not installed, or the target's type is not a valid name.
     """
     name = target.type
     if not re.fullmatch(r"[a-z][a-z0-9_]*", name):
-        raise ConfigurationError(f"Target {target.name!r} is of type {name!r}, which is no name of a dbt adapter.")
+        raise ConfigurationError(f"Target {target.name!r} is of type {name!r}, which is not a valid adapter name.")
     if find_spec(f"dbt.adapters.{name}") is None:
         raise ConfigurationError(
             f"Target {target.name!r} is of type {name!r}: pip install dbt-{name.replace('_', '-')}"
         )
 
 
-def said(error: Exception, target: Target) -> str:
-    """The first line of what dbt or a driver says, without dbt's headings, a point at its end, or a secret."""
+def error_line(error: Exception, target: Target) -> str:
+    """The first line of an error of dbt or a driver, without dbt's headings, trailing period, and secrets."""
     text = str(getattr(error, "msg", "") or error)
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     while len(lines) > 1 and _HEADING.fullmatch(lines[0]):
@@ -45,12 +45,12 @@ def said(error: Exception, target: Target) -> str:
 
 
 def make_adapter(target: Target) -> Any:
-    """The target's adapter, made as dbt makes it, from the same profile and project.
+    """Create the target's adapter from its profile and project.
 
-    It is not registered with dbt, which keeps one adapter of a type for as long as the process lives.
+    It is not registered with dbt, which would keep one adapter of each type for the lifetime of the process.
 
     Raises:
-        ConfigurationError: dbt does not take the profile or the project.
+        ConfigurationError: dbt rejects the profile or the project.
     """
     from dbt.adapters.factory import FACTORY
     from dbt.config.runtime import RuntimeConfig
@@ -69,20 +69,20 @@ def make_adapter(target: Target) -> Any:
         send_anonymous_usage_stats=False,
     )
     try:
-        cleanup_event_logger()  # stdout is for data
+        cleanup_event_logger()  # dbt would log to stdout, which is for data
         set_invocation_context(dict(os.environ))
         set_from_args(given, None)
         config = RuntimeConfig.from_args(given)
         make: Any = FACTORY.get_adapter_class_by_name(target.type)
         adapter = make(config, get_mp_context())
     except Exception as error:
-        raise ConfigurationError(f"dbt does not take target {target.name!r}: {said(error, target)}.") from error
-    _quieten_pyspark()
+        raise ConfigurationError(f"dbt rejects target {target.name!r}: {error_line(error, target)}.") from error
+    _silence_pyspark()
     return adapter
 
 
-def _quieten_pyspark() -> None:
-    """PySpark writes Java's whole trace of each refused statement to stderr, besides raising what it says."""
+def _silence_pyspark() -> None:
+    """Stop PySpark from logging the Java stack trace of each failed statement, which it raises as an error anyway."""
     if "pyspark" in sys.modules:
         from pyspark.logger import PySparkLogger
 
@@ -91,7 +91,7 @@ def _quieten_pyspark() -> None:
 
 
 def _secrets(options: Any, inside: bool = False) -> Iterator[str]:
-    """All values of a profile whose names, or whose parents' names, sound secret."""
+    """All values of a profile whose key, or the key of a parent, looks like that of a secret."""
     if isinstance(options, dict):
         for name, value in options.items():
             yield from _secrets(value, inside or bool(_SECRET_NAME.search(str(name))))

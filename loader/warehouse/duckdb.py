@@ -1,4 +1,4 @@
-"""A DuckDB file: one process may write to it, or several may read. That is also the lock of a push."""
+"""A DuckDB file. One process may write to it, or several may read it; this is also the lock of a push."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from loader.errors import ConfigurationError, LockedError
 from loader.warehouse.base import BATCH_ROWS, NOT_BUILT, first_line, not_built, quoted
 from loader.warehouse.json_rows import JsonWarehouse
 
-# DuckDB would keep blocks of the file up to 80 % of the machine's memory, and buffers for each of its cores. A push
-# reads tables only; whoever reads spend logs as well needs more.
+# By default, DuckDB caches up to 80 % of the machine's memory and has buffers for every core. A push reads tables only,
+# so it needs little; reading spend logs would need more.
 MEMORY_LIMIT = "128MB"
 THREADS = 2
-LOCKED = "Could not set lock|Conflicting lock"  # DuckDB's own words; the path in its message can have any
+LOCKED = "Could not set lock|Conflicting lock"  # text of DuckDB's error message, which also contains the path
 
 
 class DuckDBWarehouse(JsonWarehouse):
@@ -31,24 +31,26 @@ class DuckDBWarehouse(JsonWarehouse):
 
     def __init__(self, target: Target, connection: duckdb.DuckDBPyConnection) -> None:
         super().__init__(target)
-        # Two of the same: what the one appends is committed while the other still reads as of its beginning.
+        # Two connections: the writer commits its inserts while the reader keeps its snapshot.
         self._reader, self._writer = connection, connection.cursor()
         self._is_reading = False
         self._reader.execute("set TimeZone = 'UTC'")
+        # DuckDB shows it on stdout, which is for data, during slow statements of a Python without a main file.
+        self._reader.execute("set enable_progress_bar = false")
         self._reader.execute("begin transaction")
 
     def batches(self, statement: str, parameters: Sequence[Any] = ()) -> Iterator[Sequence[tuple[Any, ...]]]:
         """See `Warehouse.batches`."""
         if self._is_reading:
-            # DuckDB would let the rest of the other statement's rows vanish without a word.
-            raise AssertionError(f"one statement at a time: {statement}")
+            # A second statement would silently discard the remaining rows of the first.
+            raise AssertionError(f"another statement is still being read: {statement}")
         self._is_reading = True
         try:
             self._reader.execute(statement, list(parameters))
             while batch := self._reader.fetchmany(BATCH_ROWS):
                 yield batch
         except duckdb.Error as error:
-            raise self._mended(error) from error
+            raise self._described(error) from error
         finally:
             self._is_reading = False
 
@@ -65,7 +67,7 @@ class DuckDBWarehouse(JsonWarehouse):
         try:
             self._writer.execute(statement, [value for row_values in rows for value in row_values])
         except duckdb.Error as error:
-            raise self._mended(error) from error
+            raise self._described(error) from error
 
     def iso_text(self, column: str) -> str:
         """See `JsonWarehouse.iso_text`."""
@@ -81,10 +83,11 @@ class DuckDBWarehouse(JsonWarehouse):
         return document
 
     def now(self) -> datetime:
-        """See `Warehouse.now`. One machine, one clock."""
+        """See `Warehouse.now`: this host's clock, as the file is used on one host only."""
         return datetime.now(timezone.utc)
 
-    def _mended(self, error: duckdb.Error) -> ConfigurationError:
+    def _described(self, error: duckdb.Error) -> ConfigurationError:
+        """The error to raise for one of DuckDB's."""
         if isinstance(error, duckdb.CatalogException | duckdb.BinderException):
             return not_built(self.target, error)
         return ConfigurationError(f"DuckDB could not use {self.target.schema}: {first_line(error)}.")
@@ -92,7 +95,7 @@ class DuckDBWarehouse(JsonWarehouse):
 
 @contextmanager
 def open_to_read(target: Target, lock_timeout: float, say: Callable[[str], None]) -> Iterator[DuckDBWarehouse]:
-    """See `warehouse.open_warehouse`."""
+    """See `base.open_warehouse`."""
     connection = _connect(target, True, lock_timeout, say)
     try:
         yield DuckDBWarehouse(target, connection)
@@ -108,7 +111,7 @@ def open_to_push(
     wait: float,
     say: Callable[[str], None],
 ) -> Iterator[DuckDBWarehouse]:
-    """See `warehouse.open_for_push`. The file's own lock lets nobody else in, whatever the stream."""
+    """See `base.open_for_push`. The lock of the file excludes all other processes, whatever the stream."""
     connection = _connect(target, False, max(lock_timeout, wait), say)
     try:
         connection.execute(f"set memory_limit = '{MEMORY_LIMIT}'")
@@ -122,32 +125,33 @@ def _connect(
     target: Target, read_only: bool, lock_timeout: float, say: Callable[[str], None]
 ) -> duckdb.DuckDBPyConnection:
     path = str(target.options.get("path", ":memory:"))
-    deadline, told = time.monotonic() + lock_timeout, False
+    deadline, has_said_so = time.monotonic() + lock_timeout, False
     while True:
         try:
             if not read_only:
-                # A file that is not there would be made, empty.
+                # Otherwise a missing file would be created.
                 duckdb.connect(path, read_only=True).close()
             return duckdb.connect(path, read_only=read_only)
         except duckdb.IOException as error:
             if not re.search(LOCKED, str(error)):
                 raise ConfigurationError(
-                    f"The DuckDB file {path} is not there, or may not be used: {NOT_BUILT}."
+                    f"The DuckDB file {path} does not exist or is not accessible: {NOT_BUILT}."
                 ) from error
-            holder = _holder(error)
+            holder = _lock_holder(error)
             if time.monotonic() >= deadline:
                 raise LockedError(
-                    f"The DuckDB file {path} is in use by {holder}, and still was after {lock_timeout:g} s: try again"
-                    f" when that has ended, or wait longer with --lock-timeout{'' if read_only else ' or --wait'}."
+                    f"The DuckDB file {path} is still in use by {holder} after {lock_timeout:g} s: try again"
+                    f" when it has finished, or wait longer with --lock-timeout{'' if read_only else ' or --wait'}."
                 ) from error
-            if not told:
+            if not has_said_so:
                 say(f"Waiting for the DuckDB file {path}: it is in use by {holder}.")
-                told = True
+                has_said_so = True
             time.sleep(0.2)
         except duckdb.Error as error:
             raise ConfigurationError(f"The DuckDB file {path} cannot be opened: {first_line(error)}.") from error
 
 
-def _holder(error: Exception) -> str:
+def _lock_holder(error: Exception) -> str:
+    """The process that holds the lock of the file, for messages, from DuckDB's error."""
     found = re.search(r"PID (\d+)", str(error))
-    return f"another process (PID {found[1]})" if found else "another process, such as a run of dbt or a push"
+    return f"another process (PID {found[1]})" if found else "another process, such as dbt or a push"

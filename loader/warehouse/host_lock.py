@@ -1,4 +1,4 @@
-"""A lock that one process of a user holds on a host, in a file of its own; it ends with the process."""
+"""A lock that one process of a user holds on this host: a locked file, released when the process ends."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from loader.errors import ConfigurationError, LockedError
 
 
 def state_folder(environ: Mapping[str, str] = os.environ) -> Path:
-    """Where such files lie: $XDG_STATE_HOME or ~/.local/state (specifications.freedesktop.org/basedir-spec)."""
+    """The folder of the lock files, by specifications.freedesktop.org/basedir-spec: XDG_STATE_HOME or its default."""
     given = environ.get("XDG_STATE_HOME", "")
-    # The specification: a relative path counts as none.
+    # By the specification, a relative path is ignored.
     return (Path(given) if given.startswith("/") else Path.home() / ".local" / "state") / "litellm-cbf"
 
 
@@ -25,26 +25,26 @@ def host_lock(name: str, stream: str, wait: float, say: Callable[[str], None]) -
     """Hold the lock of this name until the block ends.
 
     Args:
-        name: what is locked, of any characters.
-        stream: what it is called in messages.
+        name: the name of the lock, with any characters.
+        stream: the name of the stream in messages.
         wait: seconds to wait for another process.
-        say: where to tell that it waits.
+        say: called with a message for the user when it has to wait.
 
     Raises:
-        LockedError: another process holds it.
-        ConfigurationError: the file cannot be made.
+        LockedError: another process still holds the lock.
+        ConfigurationError: the file cannot be created or locked.
     """
-    deadline, told = time.monotonic() + wait, False
+    deadline, has_said_so = time.monotonic() + wait, False
     try:
         folder = state_folder()
         folder.mkdir(parents=True, exist_ok=True)
         path = folder / f"{hashlib.sha256(name.encode()).hexdigest()[:32]}.lock"
         file = path.open("ab")
-    except (OSError, RuntimeError) as error:  # RuntimeError: no home
+    except (OSError, RuntimeError) as error:  # RuntimeError: no home directory
         reason = getattr(error, "strerror", None) or type(error).__name__
         raise ConfigurationError(
-            f"The lock of the push cannot be made in ~/.local/state/litellm-cbf ({reason}): set XDG_STATE_HOME to a"
-            " folder that may be written to."
+            f"The lock file of the push cannot be created in ~/.local/state/litellm-cbf ({reason}): set"
+            " XDG_STATE_HOME to a writable folder."
         ) from error
     with file:
         while True:
@@ -54,15 +54,15 @@ def host_lock(name: str, stream: str, wait: float, say: Callable[[str], None]) -
             except BlockingIOError as error:
                 if time.monotonic() >= deadline:
                     raise LockedError(
-                        f"Another push to {stream} is under way on this host: CloudZero takes one at a time for a"
-                        " stream. Try again when it has ended, or wait for it with --wait."
+                        f"Another push to {stream} is in progress on this host, and CloudZero supports one at a time"
+                        " for a stream: try again when it has finished, or wait for it with --wait."
                     ) from error
             except OSError as error:
                 raise ConfigurationError(
                     f"{path} cannot be locked: {error.strerror or type(error).__name__}."
                 ) from error
-            if not told:
+            if not has_said_so:
                 say(f"Waiting for another push to {stream}.")
-                told = True
+                has_said_so = True
             time.sleep(0.2)
         yield

@@ -1,4 +1,4 @@
-"""A PostgreSQL database. A push is locked by an advisory lock, which ends with its connection."""
+"""A PostgreSQL database. A push holds an advisory lock, which is released when its connection ends."""
 
 from __future__ import annotations
 
@@ -19,16 +19,30 @@ from loader.errors import ConfigurationError, LockedError
 from loader.warehouse.base import BATCH_ROWS, first_line, not_built, quoted, utc
 from loader.warehouse.json_rows import JsonWarehouse
 
+# Keys of a dbt profile that are also parameters of libpq.
+LIBPQ_OPTIONS = (
+    "host",
+    "port",
+    "user",
+    "dbname",
+    "password",
+    "sslmode",
+    "sslcert",
+    "sslkey",
+    "sslrootcert",
+    "connect_timeout",
+    "keepalives_idle",
+)
 KEEPALIVES = {"tcp_keepalives_idle": 30, "tcp_keepalives_interval": 10, "tcp_keepalives_count": 3}  # seconds, probes
 
 
 class PostgresWarehouse(JsonWarehouse):
-    """A PostgreSQL database, read through server-side cursors in one repeatable-read transaction."""
+    """A PostgreSQL database, read with server-side cursors in one repeatable-read transaction."""
 
     def __init__(self, target: Target, reader: Any, writer: Any = None, lock: Any = None) -> None:
         super().__init__(target)
         self._reader, self._writer, self._lock = reader, writer, lock
-        self._names = count(1)  # two statements can be read side by side
+        self._names = count(1)  # several cursors can be open at the same time
 
     def batches(self, statement: str, parameters: Sequence[Any] = ()) -> Iterator[Sequence[tuple[Any, ...]]]:
         """See `Warehouse.batches`."""
@@ -38,7 +52,7 @@ class PostgresWarehouse(JsonWarehouse):
                 while batch := cursor.fetchmany(BATCH_ROWS):
                     yield batch
         except psycopg2.Error as error:
-            raise self._mended(error, "read") from error
+            raise self._described(error, "read") from error
 
     def column_names(self, relation: str) -> list[str]:
         """See `Warehouse.column_names`."""
@@ -47,7 +61,7 @@ class PostgresWarehouse(JsonWarehouse):
                 cursor.execute(f"select * from {self.relation(relation)} limit 0")  # noqa: S608
                 return [column.name for column in cursor.description]
         except psycopg2.Error as error:
-            raise self._mended(error, "read") from error
+            raise self._described(error, "read") from error
 
     def append(self, relation: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
         """See `Warehouse.append`."""
@@ -56,15 +70,15 @@ class PostgresWarehouse(JsonWarehouse):
                 cursor.execute("select 1")
         except psycopg2.Error as error:
             raise LockedError(
-                "The connection that held the lock of this push is lost, so another push may have begun: stopped"
-                f" ({first_line(error)}). The same command, run again, goes on."
+                "Stopped: the connection that held the lock of this push was lost, so another push may have started"
+                f" ({first_line(error)}). Run the same command again to continue."
             ) from error
         names = ", ".join(map(quoted, columns))
         try:
             with self._writer, self._writer.cursor() as cursor:
                 execute_values(cursor, f"insert into {self.relation(relation)} ({names}) values %s", rows)  # noqa: S608
         except psycopg2.Error as error:
-            raise self._mended(error, "write to") from error
+            raise self._described(error, "write to") from error
 
     def iso_text(self, column: str) -> str:
         """See `JsonWarehouse.iso_text`."""
@@ -81,7 +95,8 @@ class PostgresWarehouse(JsonWarehouse):
             return utc(moment)
         raise AssertionError("a select without a from has one row")
 
-    def _mended(self, error: psycopg2.Error, verb: str) -> ConfigurationError:
+    def _described(self, error: psycopg2.Error, verb: str) -> ConfigurationError:
+        """The error to raise for one of PostgreSQL's; `verb` is what failed: "read" or "write to"."""
         schema = self.target.schema
         if isinstance(
             error, psycopg2.errors.UndefinedTable | psycopg2.errors.UndefinedColumn | psycopg2.errors.InvalidSchemaName
@@ -89,15 +104,15 @@ class PostgresWarehouse(JsonWarehouse):
             return not_built(self.target, error)
         if isinstance(error, psycopg2.errors.InsufficientPrivilege):
             return ConfigurationError(
-                f"The login may not {verb} {schema}: {first_line(error)}. Grant it usage on the schema, select on"
-                " cbf_lines, cbf_hours and cbf_as_of, and select and insert on push_log."
+                f"The role has no permission to {verb} schema {schema}: {first_line(error)}. Grant it usage on the"
+                " schema, select on cbf_lines, cbf_hours and cbf_as_of, and select and insert on push_log."
             )
-        return ConfigurationError(f"PostgreSQL could not {verb} {schema}: {first_line(error)}.")
+        return ConfigurationError(f"PostgreSQL could not {verb} schema {schema}: {first_line(error)}.")
 
 
 @contextmanager
 def open_to_read(target: Target, lock_timeout: float, say: Callable[[str], None]) -> Iterator[PostgresWarehouse]:  # noqa: ARG001
-    """See `warehouse.open_warehouse`. Readers wait for nobody here."""
+    """See `base.open_warehouse`. Reading never waits for a lock."""
     with closing(_connect_reader(target)) as reader:
         yield PostgresWarehouse(target, reader)
 
@@ -110,11 +125,11 @@ def open_to_push(
     wait: float,
     say: Callable[[str], None],
 ) -> Iterator[PostgresWarehouse]:
-    """See `warehouse.open_for_push`.
+    """See `base.open_for_push`.
 
-    Three connections. The lock belongs to a transaction of its own that stays open: a lock of the session would be
-    lost behind a pooler that hands out connections by transaction. The reader comes last, so that what it sees is
-    of after the lock.
+    It uses three connections. The lock is held by an open transaction of its own, because a session-level lock would
+    be lost behind a connection pooler in transaction mode. The reader connects last, so that its snapshot is taken
+    after the lock.
     """
     with closing(_connect(target)) as lock:
         _take_lock(lock, stream, wait, say)
@@ -125,31 +140,32 @@ def open_to_push(
 def _take_lock(connection: Any, stream: Stream, wait: float, say: Callable[[str], None]) -> None:
     digest = hashlib.sha256(f"litellm-cbf push to {stream}".encode()).digest()
     key = int.from_bytes(digest[:8], "big", signed=True)
-    deadline, told = time.monotonic() + wait, False
+    deadline, has_said_so = time.monotonic() + wait, False
     try:
         with connection.cursor() as cursor:
-            _wait_in_peace(cursor)
+            _allow_long_transaction(cursor)
             while True:
                 cursor.execute("select pg_try_advisory_xact_lock(%s)", (key,))
                 if cursor.fetchone()[0]:
                     return
                 if time.monotonic() >= deadline:
                     raise LockedError(
-                        f"Another push to {stream} is under way: CloudZero takes one at a time for a stream. Try again"
-                        " when it has ended, or wait for it with --wait."
+                        f"Another push to {stream} is in progress, and CloudZero supports one at a time for a stream:"
+                        " try again when it has finished, or wait for it with --wait."
                     )
-                if not told:
+                if not has_said_so:
                     say(f"Waiting for another push to {stream}.")
-                    told = True
+                    has_said_so = True
                 time.sleep(0.2)
     except psycopg2.Error as error:
-        raise ConfigurationError(f"PostgreSQL gave no lock for the push: {first_line(error)}.") from error
+        raise ConfigurationError(f"Could not take the push lock in PostgreSQL: {first_line(error)}.") from error
 
 
-def _wait_in_peace(cursor: Any) -> None:
-    """Keep a transaction open while CloudZero is waited for: that is no reason for the server to end it.
+def _allow_long_transaction(cursor: Any) -> None:
+    """Let the transaction stay idle while the loader waits for CloudZero.
 
-    A host that is gone without a word gives its lock and its look at the tables back within a minute.
+    With the TCP keepalives, the server notices within a minute when a client has vanished, and releases its lock and
+    snapshot.
     """
     cursor.execute("set idle_in_transaction_session_timeout = 0")
     for name, value in KEEPALIVES.items():
@@ -160,22 +176,17 @@ def _connect_reader(target: Target) -> Any:
     connection = _connect(target)
     try:
         with connection, connection.cursor() as cursor:
-            _wait_in_peace(cursor)
+            _allow_long_transaction(cursor)
     except psycopg2.Error as error:
-        raise ConfigurationError(f"PostgreSQL does not let a reader wait: {first_line(error)}.") from error
+        raise ConfigurationError(f"Could not configure the PostgreSQL session: {first_line(error)}.") from error
     connection.set_session(isolation_level="REPEATABLE READ", readonly=True)
     return connection
 
 
 def _connect(target: Target) -> Any:
     options = target.options
-    names = {
-        "host": "host", "port": "port", "user": "user", "dbname": "dbname", "database": "dbname",
-        "password": "password", "pass": "password", "sslmode": "sslmode", "sslcert": "sslcert", "sslkey": "sslkey",
-        "sslrootcert": "sslrootcert",
-        "connect_timeout": "connect_timeout", "keepalives_idle": "keepalives_idle",
-    }  # fmt: skip
-    # An empty value is none: libpq then looks into its own places, such as ~/.pgpass.
+    names = {name: name for name in LIBPQ_OPTIONS} | {"database": "dbname", "pass": "password"}  # dbt's aliases
+    # Leave out empty values, so that libpq uses its own defaults, such as ~/.pgpass.
     given: dict[str, Any] = {
         libpq: options[name] for name, libpq in names.items() if options.get(name) not in (None, "")
     }
@@ -189,6 +200,6 @@ def _connect(target: Target) -> Any:
     except psycopg2.Error as error:
         place = f"{arguments.get('dbname', '')} at {arguments.get('host', 'the default host')}"
         raise ConfigurationError(
-            f"PostgreSQL database {place} cannot be reached with target {target.name!r}: {first_line(error)}"
+            f"PostgreSQL database {place} of target {target.name!r} cannot be reached: {first_line(error)}"
         ) from error
     return connection

@@ -1,7 +1,7 @@
-"""Values as SQL text, for engines that are reached through dbt: its adapters share no style of parameters.
+"""Values as SQL literals, for engines used through dbt, whose adapters have no common style of parameters.
 
-`literal` is the only place where a value becomes SQL. `warehouse_dbt` asks each engine to read `AWKWARD` back before it
-trusts it with anything else.
+`literal` is the only place where a value is turned into SQL. Before it sends any other value, `any_dbt` checks that the
+engine returns `AWKWARD_TEXT` unchanged.
 """
 
 from __future__ import annotations
@@ -11,26 +11,26 @@ from collections.abc import Sequence
 from datetime import datetime, timezone
 from decimal import Decimal
 
-# Stands where a value goes. No name and no text of SQL can hold it.
-MARK = "\0"
-# What quoting, formatting (%s, {}, ?, :name), templates, comments and splitting at semicolons could take for their own.
-AWKWARD = "a'b''c\\'d\\\\e\"f`g%s%%h{i}{{j}}?k:l;m--n/*o*/\n\tp\\n$1é漢\U0001f600 \\"
+# The placeholder of a value. It cannot occur in a name or in other SQL text.
+PLACEHOLDER = "\0"
+# Contains what quoting, formatting (%s, {}, ?, :name), templates, comments or statement splitting could misinterpret.
+AWKWARD_TEXT = "a'b''c\\'d\\\\e\"f`g%s%%h{i}{{j}}?k:l;m--n/*o*/\n\tp\\n$1é漢\U0001f600 \\"
 USD_PLACES = 18
 _TIMESTAMP = re.compile(r"(\d{4}-\d\d-\d\d)(?:[ T](\d\d:\d\d(?::\d\d)?)(\.\d+)?)?\s*(Z|UTC|[+-]\d\d(?::?\d\d)?)?")
 
 
 def literal(value: object, backslash_escapes: bool) -> str:
-    """One value as SQL.
+    """One value as an SQL literal.
 
     Args:
-        value: text, an int, a Decimal of at most 18 places, a datetime (UTC when it has no zone), or None. A NUL in a
-            text is left out: engines do not agree on it.
-        backslash_escapes: whether the engine takes a backslash in a text for an escape, as Spark does and the SQL
-            standard does not.
+        value: text, an int, a Decimal with at most 18 decimal places, a datetime (UTC if it has no zone), or None.
+            NUL characters are removed from a text, because engines handle them differently.
+        backslash_escapes: whether the engine treats a backslash in a string literal as an escape, as Spark does,
+            unlike standard SQL.
 
     Raises:
-        TypeError: it is of another type; a bool and a float are.
-        ValueError: the Decimal is no number, or would be rounded.
+        TypeError: the value is of another type, including bool and float.
+        ValueError: the Decimal is not finite, or has more than 18 decimal places.
     """
     if value is None:
         return "null"
@@ -48,25 +48,28 @@ def literal(value: object, backslash_escapes: bool) -> str:
 
 
 def bound(statement: str, parameters: Sequence[object], backslash_escapes: bool) -> str:
-    """A statement with a literal in the place of each MARK.
+    """A statement with a literal in place of each PLACEHOLDER.
 
     Raises:
-        TypeError, ValueError: as `literal`; or there are more or fewer values than marks.
+        TypeError, ValueError: as `literal`, or the numbers of values and placeholders differ.
     """
-    first, *rest = statement.split(MARK)
+    first, *rest = statement.split(PLACEHOLDER)
     pairs = zip(parameters, rest, strict=True)
     return first + "".join(literal(value, backslash_escapes) + text for value, text in pairs)
 
 
 def parsed(text: str) -> datetime:
-    """A timestamp that an engine wrote as text; without a zone unless it says one. Less than a microsecond is cut off.
+    """Parse a timestamp that an engine has cast to text. Digits below a microsecond are cut off.
+
+    Returns:
+        A datetime, aware only if the text has an offset.
 
     Raises:
-        ValueError: it is none.
+        ValueError: the text is not a timestamp.
     """
     match = _TIMESTAMP.fullmatch(text.strip())
     if match is None:
-        raise ValueError(f"{text!r} is no timestamp")
+        raise ValueError(f"{text!r} is not a timestamp")
     day, time, fraction, zone = match.groups()
     moment = datetime.fromisoformat(f"{day} {time or '00:00'}")
     moment = moment.replace(microsecond=int(f"{(fraction or '.')[1:7]:0<6}"))
@@ -87,10 +90,10 @@ def _doubled(text: str) -> str:
 
 
 def _digits(value: Decimal) -> str:
-    """Without an exponent."""
+    """A Decimal in digits, without an exponent."""
     if not value.is_finite():
-        raise ValueError(f"{value} is no number")
+        raise ValueError(f"{value} is not a finite number")
     digits = format(value, "f")
     if len(digits.partition(".")[2].rstrip("0")) > USD_PLACES:
-        raise ValueError(f"{digits} has more than {USD_PLACES} places")
+        raise ValueError(f"{digits} has more than {USD_PLACES} decimal places")
     return digits

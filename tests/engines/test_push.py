@@ -366,7 +366,8 @@ def test_refusal_names_the_hour_and_the_first_bad_row(ready: BuiltWarehouse, ref
     last = outcome.err.strip().splitlines()[-1]
     assert "CloudZero answered 400" in last
     assert (
-        f"The first bad row is number 6 of 8, of {iso(START + 2 * HOUR)}, czrn:litellm:openai:cross-region:odd:" in last
+        f"The first invalid row is number 6 of 8, of {iso(START + 2 * HOUR)}, czrn:litellm:openai:cross-region:odd:"
+        in last
     )
     assert "Left: 6 hours" in last
     assert stored_months(refusing_sandbox) == {}

@@ -255,7 +255,7 @@ def test_refusal_and_missing_answer_have_different_statuses(
     monkeypatch.setenv("CLOUDZERO_API_URL", "http://127.0.0.1:9")
     lost = running.request("POST", "/cloudzero/export", {})
     assert lost.status_code == 504
-    assert "No answer from http://127.0.0.1:9" in lost.json()["error"]["message"]
+    assert "No response from http://127.0.0.1:9" in lost.json()["error"]["message"]
     assert "another-key" not in refused.text + lost.text
     counted = running.metrics()
     assert counted['litellm_cbf_anycost_requests_total{status="403"}'] >= 1

@@ -1,4 +1,4 @@
-"""The client: each thing that a server can do to it, over real HTTP on loopback."""
+"""The client of the AnyCost API, over real HTTP on loopback: responses, errors and lost connections."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ from tests.support.builders import line
 
 KEY = "key-0815"
 OK = '{"connection": {"drop_id": "d1", "month": "2024-01", "row_count": 1}}'
-(DELIVERY,) = body_groups([line()], "replace_hourly")
-DROP = DELIVERY.bodies[0]
+(GROUP,) = body_groups([line()], "replace_hourly")
+(BODY,) = GROUP.bodies
 
 
 class Script:
-    """A server that answers as told and remembers what it was asked."""
+    """A server with a scripted response, which records the requests."""
 
     def __init__(self) -> None:
         self.status, self.body, self.headers = 200, OK, dict[str, str]()
-        self.asked: list[tuple[str, str, dict[str, str], bytes]] = []
+        self.requests: list[tuple[str, str, dict[str, str], bytes]] = []
         self.before: Callable[[Any], bool] = lambda _: True
         script = self
 
@@ -40,7 +40,7 @@ class Script:
 
             def do_POST(self) -> None:
                 body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-                script.asked.append((self.command, self.path, dict(self.headers.items()), body))
+                script.requests.append((self.command, self.path, dict(self.headers.items()), body))
                 if not script.before(self):
                     return
                 self.send_response(script.status)
@@ -53,7 +53,7 @@ class Script:
             do_GET = do_POST  # noqa: N815
 
             def log_message(self, *_: object) -> None:
-                """Nothing."""
+                """Log nothing."""
 
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self.url = f"http://127.0.0.1:{self.server.server_address[1]}"
@@ -88,13 +88,13 @@ def script() -> Iterator[Script]:
         (302, "", "302"),
     ],
 )
-def test_refusals(script: Script, status: int, body: str, words: str) -> None:
+def test_rejections(script: Script, status: int, body: str, words: str) -> None:
     script.status, script.body, script.headers = status, body, {"Location": "http://127.0.0.1:9/elsewhere"}
     with pytest.raises(RejectedError, match=words) as caught:
-        script.client().post(DROP, "k1")
+        script.client().post(BODY, "k1")
     assert KEY not in str(caught.value)
     assert len(str(caught.value)) < 800
-    assert len(script.asked) == 1
+    assert len(script.requests) == 1
 
 
 @pytest.mark.parametrize(
@@ -105,10 +105,10 @@ def test_refusals(script: Script, status: int, body: str, words: str) -> None:
         (500, KEY),
     ],
 )
-def test_a_key_that_the_answer_quotes_is_not_shown(script: Script, status: int, body: str) -> None:
+def test_a_key_quoted_in_the_response_is_not_shown(script: Script, status: int, body: str) -> None:
     script.status, script.body = status, body
     with pytest.raises((RejectedError, RetryableError), match=str(status)) as caught:
-        script.client().post(DROP, "k1")
+        script.client().post(BODY, "k1")
     assert "key-" not in "".join(traceback.format_exception(caught.value))
 
 
@@ -116,17 +116,17 @@ def test_a_key_that_the_answer_quotes_is_not_shown(script: Script, status: int, 
 def test_a_redirect_is_not_followed(script: Script, status: int) -> None:
     script.status, script.headers = status, {"Location": f"{script.url}/elsewhere"}
     with pytest.raises(RejectedError, match=str(status)):
-        script.client().post(DROP, "k1")
-    assert [path for _, path, _, _ in script.asked] == ["/v2/connections/billing/anycost/conn/billing_drops"]
+        script.client().post(BODY, "k1")
+    assert [path for _, path, _, _ in script.requests] == ["/v2/connections/billing/anycost/conn/billing_drops"]
 
 
 @pytest.mark.parametrize(
     ("status", "did_nothing"), [(408, False), (429, True), (500, False), (502, False), (503, False), (599, False)]
 )
-def test_answers_worth_another_try(script: Script, status: int, did_nothing: bool) -> None:
+def test_retryable_responses(script: Script, status: int, did_nothing: bool) -> None:
     script.status, script.body = status, "busy"
     with pytest.raises(RetryableError) as caught:
-        script.client().post(DROP, "k1")
+        script.client().post(BODY, "k1")
     assert (caught.value.did_nothing, caught.value.retry_after) == (did_nothing, None)
 
 
@@ -135,15 +135,15 @@ def test_retry_after(script: Script, value: str, low: float, high: float) -> Non
     value = formatdate(time() + 90, usegmt=True) if value == "a date" else value
     script.status, script.headers = 429, {"Retry-After": value}
     with pytest.raises(RetryableError) as caught:
-        script.client().post(DROP, "k1")
+        script.client().post(BODY, "k1")
     assert caught.value.retry_after is not None
     assert low <= caught.value.retry_after <= high
 
 
-def test_retry_after_that_says_nothing(script: Script) -> None:
+def test_an_invalid_retry_after_is_ignored(script: Script) -> None:
     script.status, script.headers = 503, {"Retry-After": "soon"}
     with pytest.raises(RetryableError) as caught:
-        script.client().post(DROP, "k1")
+        script.client().post(BODY, "k1")
     assert caught.value.retry_after is None
 
 
@@ -160,82 +160,82 @@ def test_retry_after_that_says_nothing(script: Script) -> None:
         '{"connection": {"row_count": null}}',
     ],
 )
-def test_an_answer_that_cannot_be_read_is_no_success(script: Script, body: str) -> None:
+def test_an_unreadable_response_is_not_a_success(script: Script, body: str) -> None:
     script.body = body
     with pytest.raises(UnknownOutcomeError) as caught:
-        script.client().post(DROP, "k1")
-    # It is an answer, kept under its key for ever: only a new key can bring another one.
+        script.client().post(BODY, "k1")
+    # CloudZero repeats this response for the same key, so only a new key can get another one.
     assert isinstance(caught.value, RetryableError)
     assert not caught.value.did_nothing
 
 
-def test_a_connection_cut_in_the_answer(script: Script) -> None:
+def test_a_connection_closed_within_the_response(script: Script) -> None:
     def cut(handler: Any) -> bool:
         handler.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Length: 500\r\n\r\n{")
         handler.connection.shutdown(socket.SHUT_RDWR)
         return False
 
     script.before = cut
-    with pytest.raises(UnknownOutcomeError, match="No answer from"):
-        script.client().post(DROP, "k1")
+    with pytest.raises(UnknownOutcomeError, match="No response from"):
+        script.client().post(BODY, "k1")
 
 
-def test_silence(script: Script) -> None:
+def test_a_read_timeout(script: Script) -> None:
     released = threading.Event()
     script.before = lambda _: released.wait(30)
     with pytest.raises(UnknownOutcomeError, match=r"within 0\.2 s"):
-        script.client(timeout=0.2).post(DROP, "k1")
+        script.client(timeout=0.2).post(BODY, "k1")
     released.set()
 
 
-def test_nobody_there() -> None:
+def test_connection_refused() -> None:
     client = AnyCost(Credentials(Secret(KEY), "conn", "http://127.0.0.1:9"))
-    with pytest.raises(UnknownOutcomeError, match=r"is the host right") as caught:
-        client.post(DROP, "k1")
+    with pytest.raises(UnknownOutcomeError, match=r"check that the host is right") as caught:
+        client.post(BODY, "k1")
     assert KEY not in str(caught.value) + repr(client)
 
 
-def test_what_is_sent(script: Script) -> None:
+def test_the_request_that_is_sent(script: Script) -> None:
     with script.client() as client:
-        receipt = client.post(DROP, "k1")
+        receipt = client.post(BODY, "k1")
     assert (receipt.drop_id, receipt.row_count) == ("d1", 1)
-    ((method, path, headers, body),) = script.asked
+    ((method, path, headers, body),) = script.requests
     assert (method, path) == ("POST", "/v2/connections/billing/anycost/conn/billing_drops")
     assert headers["Authorization"] == KEY
     assert headers["cloudzero-idempotency-key"] == "k1"
     assert headers["Content-Type"] == "application/json"
-    assert body == DROP.content
+    assert body == BODY.content
 
 
 def test_a_netrc_does_not_replace_the_key(script: Script, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "netrc").write_text("machine 127.0.0.1 login somebody password else\n")
     monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
-    script.client().post(DROP, "k1")
-    assert script.asked[0][2]["Authorization"] == KEY
+    script.client().post(BODY, "k1")
+    assert script.requests[0][2]["Authorization"] == KEY
 
 
 def test_validation(script: Script) -> None:
     for body, errors in (
         ('{"connection": {"is_valid": true, "errors": []}}', []),
         ('{"connection": {"is_valid": false, "errors": ["a", "b"]}}', ["a", "b"]),
-        ('{"connection": {"is_valid": false}}', ["it is not valid, and no reason was given"]),
+        ('{"connection": {"is_valid": false}}', ["it is not valid, but no reason was given"]),
     ):
         script.body = body
-        assert script.client().validate(DROP.content) == errors
-    assert {path for _, path, _, _ in script.asked} == {"/v2/connections/billing/anycost/validate_billing_drop"}
+        assert script.client().validate(BODY.content) == errors
+    assert {path for _, path, _, _ in script.requests} == {"/v2/connections/billing/anycost/validate_billing_drop"}
 
 
 @pytest.mark.parametrize("status", [403, 500])
-def test_other_errors_of_reading_and_validating_are_errors(script: Script, status: int) -> None:
+def test_errors_of_reading_and_validating(script: Script, status: int) -> None:
     script.status, script.body = status, '{"message": "no"}'
     error = RetryableError if status == 500 else RejectedError
     with pytest.raises(error):
         script.client().read_month("2024-01")
     with pytest.raises(error):
-        script.client().validate(DROP.content)
+        script.client().validate(BODY.content)
 
 
-def test_reading_a_month_back(script: Script) -> None:
+def test_reading_a_month(script: Script) -> None:
     script.body = '{"billing_drop": [{"cost/cost": "1"}]}'
     assert script.client().read_month("2024-01") == [{"cost/cost": "1"}]
     script.status = 404

@@ -199,7 +199,7 @@ def test_a_400_names_the_first_bad_row_even_where_cloudzero_does_not() -> None:
     (delivery,) = body_groups(rows, "replace_hourly")
     client = FakeClient([RejectedError("CloudZero answered 400: bad request.")], bad=b"czrn:odd")
     with pytest.raises(
-        RejectedError, match=r"first bad row is number 4 of 5, of 2024-01-31T22:00:00Z, czrn:odd: it is odd"
+        RejectedError, match=r"first invalid row is number 4 of 5, of 2024-01-31T22:00:00Z, czrn:odd: it is odd"
     ):
         send(client, [delivery])
     rows[1] = line(cost="1e-7", resource="czrn:1")
@@ -213,7 +213,7 @@ def test_a_400_without_a_row_to_blame_names_none(problem: LoaderError | None) ->
     client = FakeClient([RejectedError("CloudZero answered 400: the month is full.")], validation=problem)
     with pytest.raises(RejectedError) as caught:
         send(client, one())
-    assert "first bad row" not in str(caught.value)
+    assert "first invalid row" not in str(caught.value)
     assert "the month is full" in str(caught.value)
 
 

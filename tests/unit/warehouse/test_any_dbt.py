@@ -1,4 +1,4 @@
-"""Any dbt target: the generic path, on DuckDB through dbt-duckdb, against the fast one."""
+"""Any dbt target: DuckDB through dbt-duckdb and the generic module, compared with the module for DuckDB."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ from loader.service import overview_queries
 from loader.warehouse import any_dbt
 from loader.warehouse import base as engines
 from loader.warehouse.base import Warehouse, open_for_push, open_warehouse
-from loader.warehouse.dbt_adapter import said
+from loader.warehouse.dbt_adapter import error_line
 from loader.warehouse.host_lock import host_lock
-from loader.warehouse.sql_values import AWKWARD, MARK, bound, literal, parsed
+from loader.warehouse.sql_values import AWKWARD_TEXT, PLACEHOLDER, bound, literal, parsed
 from tests.support.anycost import CONNECTION, KEY, credentials, read_back
 from tests.support.project import FOREIGN, Project
 from tests.support.warehouse import START, BuiltWarehouse, Template, Usage
@@ -42,7 +42,7 @@ HOURS = {number: [Usage(f"t{n}", cost, name) for n, (name, cost) in enumerate(zi
 
 @pytest.fixture
 def generic(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[], None]:
-    """Takes the fast paths away."""
+    """A function that makes all engines be used through their dbt adapter."""
 
     def switch() -> None:
         monkeypatch.setattr(engines, "ENGINES", {})
@@ -81,7 +81,7 @@ def loader(*arguments: str, code: int = 0) -> Result:
 
 
 def seen(warehouse: Warehouse) -> dict[str, Any]:
-    """All that a push reads."""
+    """Everything that a push reads."""
     window = Window(START + HOUR, START + 3 * HOUR)
     return {
         "built_at": warehouse.built_at(),
@@ -95,7 +95,7 @@ def seen(warehouse: Warehouse) -> dict[str, Any]:
 
 
 @pytest.mark.usefixtures("built")
-def test_it_reads_what_the_fast_path_reads_byte_for_byte(generic: Callable[[], None]) -> None:
+def test_it_reads_the_same_bytes_as_the_engines_own_module(generic: Callable[[], None]) -> None:
     with open_warehouse(target(), 5, print) as warehouse:
         fast = seen(warehouse)
     generic()
@@ -108,7 +108,7 @@ def test_it_reads_what_the_fast_path_reads_byte_for_byte(generic: Callable[[], N
 
 
 def page(anycost: SandboxServer) -> dict[str, Any]:
-    """All that the page of the service and `reconcile` ask, of the environment's warehouse."""
+    """Everything that the service's page and `reconcile` read from the warehouse."""
     window, stream = Window(START, START + 3 * HOUR), Stream(CONNECTION, anycost.url)
     with open_warehouse(target(), 5, print) as warehouse:
         return {
@@ -126,13 +126,13 @@ def page(anycost: SandboxServer) -> dict[str, Any]:
 
 
 def log_of(built: BuiltWarehouse) -> list[tuple[object, ...]]:
-    """The push log, but for what is random or the time."""
+    """The push log without random values and times."""
     return built.log(
         "connection_id, sequence, usage_hour, operation, outcome, fingerprint, line_count, cost_usd, byte_count, detail"
     )
 
 
-def test_it_sends_and_records_what_the_fast_path_does(
+def test_it_sends_and_records_the_same_as_the_engines_own_module(
     built: BuiltWarehouse, generic: Callable[[], None], anycost: SandboxServer, template_of: Callable[[str], Template],
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
@@ -163,7 +163,7 @@ def test_it_sends_and_records_what_the_fast_path_does(
     assert page(anycost) == generic_page
     assert generic_page["pushes"]
 
-    # What one path wrote, the other believes; and what has changed is sent.
+    # Each module trusts what the other has written, and sends what has changed since.
     built.put({1: [Usage("late", "70")]})
     changed = built.project.loader(*PENDING)
     assert changed.out.startswith("Sent 1 hours, 1 lines")
@@ -171,7 +171,7 @@ def test_it_sends_and_records_what_the_fast_path_does(
     assert clocks[1] - clocks[0] < timedelta(hours=1)
 
 
-def test_awkward_texts_and_amounts_come_back_from_the_log_as_they_were(
+def test_awkward_texts_and_amounts_are_read_back_unchanged_from_the_log(
     built: BuiltWarehouse, generic: Callable[[], None]
 ) -> None:
     generic()
@@ -180,12 +180,12 @@ def test_awkward_texts_and_amounts_come_back_from_the_log_as_they_were(
     with open_for_push(target(), stream, 5, 0, print) as warehouse:
         log = PushLog(warehouse, stream)
         log.begin()
-        log.append([Entry(START, "f", 1, cost, 2)], "replace_hourly", UNKNOWN, detail=AWKWARD)
+        log.append([Entry(START, "f", 1, cost, 2)], "replace_hourly", UNKNOWN, detail=AWKWARD_TEXT)
         log.append([Entry(START, None, 0, Decimal("1E-18"), 0)], "sum", ACCEPTED)
         assert log.records()[START] == HourRecord(ACCEPTED, Entry(START, None, 0, Decimal("0.000000000000000001"), 0))
         assert streams(warehouse) == [stream]
         assert abs((warehouse.now() - datetime.now(UTC)).total_seconds()) < 5
-    assert built.log("connection_id, detail, cost_usd")[0] == (stream.connection_id, AWKWARD, cost)
+    assert built.log("connection_id, detail, cost_usd")[0] == (stream.connection_id, AWKWARD_TEXT, cost)
 
 
 @pytest.mark.parametrize(
@@ -211,17 +211,17 @@ def test_literals(value: object, standard: str, escaping: str) -> None:
 
 
 @pytest.mark.parametrize("value", [True, 0.1, b"x", ["a"], Decimal("NaN"), Decimal("Infinity"), Decimal("1E-19")])
-def test_what_is_no_literal(value: object) -> None:
+def test_values_without_a_literal_are_rejected(value: object) -> None:
     with pytest.raises((TypeError, ValueError)):
         literal(value, backslash_escapes=False)
 
 
-def test_values_go_where_the_marks_are_and_nowhere_else() -> None:
-    assert bound(f"a = {MARK} and '?%s' = {MARK}", ["?", 1], False) == "a = '?' and '?%s' = 1"
-    assert bound(f"a = {MARK}", [MARK + "x"], False) == "a = 'x'"
+def test_values_replace_placeholders_only() -> None:
+    assert bound(f"a = {PLACEHOLDER} and '?%s' = {PLACEHOLDER}", ["?", 1], False) == "a = '?' and '?%s' = 1"
+    assert bound(f"a = {PLACEHOLDER}", [PLACEHOLDER + "x"], False) == "a = 'x'"
     for values in ([], ["a", "b"]):
         with pytest.raises(ValueError, match="zip"):
-            bound(f"a = {MARK}", values, False)
+            bound(f"a = {PLACEHOLDER}", values, False)
 
 
 @pytest.mark.parametrize(
@@ -239,21 +239,21 @@ def test_values_go_where_the_marks_are_and_nowhere_else() -> None:
 def test_timestamps_as_engines_write_them(text: str, moment: datetime) -> None:
     assert parsed(text) == moment
     assert (parsed(text).tzinfo is None) == (moment.tzinfo is None)
-    with pytest.raises(ValueError, match="no timestamp"):
+    with pytest.raises(ValueError, match="not a timestamp"):
         parsed(text + "!")
 
 
-def test_an_engine_that_reads_texts_otherwise_is_not_used(
+def test_an_engine_that_changes_string_literals_is_rejected(
     built: BuiltWarehouse, generic: Callable[[], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     generic()
     monkeypatch.setattr(any_dbt, "literal", lambda *_: "'something else'")
     result = loader("dry-run", code=3)
-    assert "otherwise than it was written" in result.stderr
+    assert "returns a string literal changed" in result.stderr
     assert built.log() == []
 
 
-def test_tables_that_are_not_there_are_one_line_and_nothing_is_sent(
+def test_missing_tables_are_a_one_line_error_and_nothing_is_sent(
     built: BuiltWarehouse, generic: Callable[[], None], anycost: SandboxServer
 ) -> None:
     built.project.write("drop table cbf.push_log")
@@ -265,7 +265,7 @@ def test_tables_that_are_not_there_are_one_line_and_nothing_is_sent(
     assert anycost.sandbox.state()["requests"] == []
 
 
-def test_a_session_that_is_not_in_utc_is_not_used(built: BuiltWarehouse, generic: Callable[[], None]) -> None:
+def test_a_session_that_is_not_in_utc_is_rejected(built: BuiltWarehouse, generic: Callable[[], None]) -> None:
     profile = built.project.profiles / "profiles.yml"
     profile.write_text(profile.read_text().replace("TimeZone: UTC", "TimeZone: Asia/Tokyo"))
     generic()
@@ -282,7 +282,7 @@ def test_an_adapter_without_a_cursor_is_named(
 
     generic()
     monkeypatch.setattr(DuckDBConnectionManager, "add_query", none)
-    assert "dbt-duckdb hands out no cursor" in loader("dry-run", code=3).stderr
+    assert "dbt-duckdb does not provide a cursor" in loader("dry-run", code=3).stderr
     assert built.log() == []
 
 
@@ -297,7 +297,7 @@ def test_an_adapter_that_is_not_installed_is_named(command: tuple[str, ...], bui
     assert len(result.stderr.strip().splitlines()) <= 1
 
 
-def test_a_database_that_is_not_there_is_one_line_without_its_password(
+def test_an_unreachable_database_is_a_one_line_error_without_its_password(
     tmp_path: Path, generic: Callable[[], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in [name for name in os.environ if name.startswith(FOREIGN)]:
@@ -315,12 +315,12 @@ def test_a_database_that_is_not_there_is_one_line_without_its_password(
     assert "hunter2secret" not in line
 
 
-def test_no_secret_is_in_what_dbt_says() -> None:
+def test_error_lines_of_dbt_contain_no_secret() -> None:
     options = {"type": "x", "password": 12345, "extra": {"api_token": ["t0p", ""]}, "schema": "cbf"}
     error = RuntimeError("Database Error\n")
     error.msg = "Runtime Error\n  Database Error\n  12345 is not of type 'string', nor t0p in cbf.\n  more"  # type: ignore[attr-defined]
-    assert said(error, Target("t", "x", "cbf", options)) == "*** is not of type 'string', nor *** in cbf"
-    assert said(ValueError(), Target("t", "x", "cbf", {})) == "ValueError"
+    assert error_line(error, Target("t", "x", "cbf", options)) == "*** is not of type 'string', nor *** in cbf"
+    assert error_line(ValueError(), Target("t", "x", "cbf", {})) == "ValueError"
 
 
 def test_one_push_at_a_time_on_a_host(
@@ -335,28 +335,28 @@ def test_one_push_at_a_time_on_a_host(
     assert len(built.log()) > 0
 
 
-def test_a_waiting_push_goes_on_when_the_other_has_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_waiting_push_continues_when_the_other_has_finished(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
-    first, said_so = ExitStack(), list[str]()
+    first, messages = ExitStack(), list[str]()
     first.enter_context(host_lock("name", "s", 0, print))
 
-    def let_go(message: str) -> None:
-        said_so.append(message)
+    def release(message: str) -> None:
+        messages.append(message)
         first.close()
 
-    with host_lock("name", "s", 60, let_go):
-        assert said_so == ["Waiting for another push to s."]
+    with host_lock("name", "s", 60, release):
+        assert messages == ["Waiting for another push to s."]
 
 
-def test_a_lock_that_cannot_be_made_says_where(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_lock_file_that_cannot_be_created_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "file"))
     with pytest.raises(ConfigurationError, match="set XDG_STATE_HOME"), host_lock("name", "s", 0, print):
         pass
 
 
-def test_nothing_is_opened_before_the_first_statement(built: BuiltWarehouse, generic: Callable[[], None]) -> None:
-    """`loader run` holds the lock while dbt runs, which on Spark could not open the list of tables beside it."""
+def test_it_connects_at_the_first_statement(built: BuiltWarehouse, generic: Callable[[], None]) -> None:
+    """`loader run` holds the lock while dbt runs, and dbt on Spark could not open the metastore beside another session."""
     generic()
     built.project.duckdb_file.unlink()
     with open_for_push(target(), Stream("s", "https://a"), 5, 0, print):
