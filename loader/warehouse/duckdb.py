@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import re
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timezone
+from pathlib import Path
 from typing import Any
 
 import duckdb
@@ -134,9 +136,7 @@ def _connect(
             return duckdb.connect(path, read_only=read_only)
         except duckdb.IOException as error:
             if not re.search(LOCKED, str(error)):
-                raise ConfigurationError(
-                    f"The DuckDB file {path} does not exist or is not accessible: {NOT_BUILT}."
-                ) from error
+                raise ConfigurationError(_why_unusable(Path(path), read_only, error)) from error
             holder = _lock_holder(error)
             if time.monotonic() >= deadline:
                 raise LockedError(
@@ -149,6 +149,27 @@ def _connect(
             time.sleep(0.2)
         except duckdb.Error as error:
             raise ConfigurationError(f"The DuckDB file {path} cannot be opened: {first_line(error)}.") from error
+
+
+def _why_unusable(path: Path, read_only: bool, error: duckdb.Error) -> str:
+    """Why DuckDB cannot open a file, and what to do. DuckDB itself says the same of nearly every cause."""
+    if not path.parent.is_dir():
+        return (
+            f"The folder {path.parent} of the DuckDB file {path.name} does not exist: create it, or set"
+            " LOADER_DUCKDB_PATH to a file in another folder."
+        )
+    if not path.exists():
+        return f"The DuckDB file {path} does not exist: {NOT_BUILT}."
+    if path.is_dir():
+        return f"{path} is a folder: set LOADER_DUCKDB_PATH to a file."
+    if not os.access(path, os.R_OK):
+        return f"The DuckDB file {path} may not be read by this user: change its permissions."
+    if not read_only and not (os.access(path, os.W_OK) and os.access(path.parent, os.W_OK)):
+        return (
+            f"The DuckDB file {path} or its folder is read-only, and a push writes its log there: change the"
+            " permissions, or run as the user that owns it."
+        )
+    return f"The DuckDB file {path} cannot be opened: {first_line(error)}."
 
 
 def _lock_holder(error: Exception) -> str:

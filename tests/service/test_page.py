@@ -358,7 +358,7 @@ def test_missing_models_are_explained(warehouse: BuiltWarehouse, browser: Browse
 
 def test_missing_duckdb_file_is_explained(tmp_path: Path, browser: Browser) -> None:
     with page_of(Project(tmp_path), []) as url, open_page(browser, url) as visit:
-        assert "is not there, or may not be used: run dbt build" in visit.text("#problem")
+        assert "does not exist: run dbt build" in visit.text("#problem")
 
 
 @pytest.mark.parametrize("warehouse", ["duckdb"], indirect=True)

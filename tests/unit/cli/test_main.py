@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 import subprocess
 from collections.abc import Callable
 from datetime import datetime, timezone
@@ -168,7 +169,23 @@ def test_output_that_cannot_be_written(arguments: tuple[str, ...], built: Projec
 def test_a_duckdb_file_in_a_missing_folder(tmp_path: Path) -> None:
     project = Project(tmp_path)
     settings = GIVEN | {"LOADER_DUCKDB_PATH": str(tmp_path / "missing" / "x.duckdb")}
-    fails(project.loader("run", **settings), 3, f"The folder {tmp_path}/missing", "does not exist")
+    for command in (("run",), ("dry-run",), ("status",), ("push", "--window", "pending")):
+        fails(project.loader(*command, **settings), 3, f"The folder {tmp_path}/missing", "does not exist")
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write to any file")
+def test_a_read_only_duckdb_file(built: Project) -> None:
+    built.duckdb_file.chmod(0o444)
+    try:
+        assert built.loader("dry-run").code == 0
+        fails(built.loader("push", "--window", "pending"), 3, "read-only", "a push writes its log there")
+    finally:
+        built.duckdb_file.chmod(0o644)
+
+
+def test_a_duckdb_path_that_is_a_folder(tmp_path: Path) -> None:
+    outcome = Project(tmp_path).loader("dry-run", LOADER_DUCKDB_PATH=str(tmp_path))
+    fails(outcome, 3, f"{tmp_path} is a folder")
 
 
 def test_a_warehouse_that_was_never_built(tmp_path: Path) -> None:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from datetime import timedelta
 
-from tests.litellm.requests import spend_log
-from tests.project import Project, put
-from tests.test_history import START, requests
+from tests.engines.test_history import START, requests
+from tests.support.litellm.requests import spend_log
+from tests.support.project import Project, put
 
 HOURLY, SUMMED = "cbf.int_usage__hourly", "cbf.int_usage__summed_hours"
 OF_HOUR_1 = "where usage_hour = timestamp '2026-11-01 01:00:00'"
