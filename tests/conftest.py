@@ -1,4 +1,4 @@
-"""What several tests share: a PostgreSQL server for the session, and LiteLLM's schema in it as a template."""
+"""Shared fixtures: a PostgreSQL server with LiteLLM's schema, projects, built warehouses, and the AnyCost sandbox."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.support.warehouse import BuiltWarehouse, Template, make_template
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """One folder for what dbt has parsed, for all workers of a session."""
+    """Create the folder for dbt's parse cache, shared by all workers of the session."""
     if not hasattr(config, "workerinput"):
         os.environ[CACHE] = tempfile.mkdtemp(prefix="parsed-")
 
@@ -33,15 +33,15 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Say what the random schedules met, so that nobody need believe that they met anything."""
+    """Print what happened in the random schedules, as evidence that they did inject faults."""
     if TOTALS:
-        told = ", ".join(f"{name} {count}" for name, count in sorted(TOTALS.items()))
-        terminalreporter.write_line(f"random schedules of pushes: {told}")
+        counts = ", ".join(f"{name} {count}" for name, count in sorted(TOTALS.items()))
+        terminalreporter.write_line(f"random schedules of pushes: {counts}")
 
 
 @pytest.fixture(scope="session")
 def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """A PostgreSQL server of the tests' own."""
+    """A PostgreSQL server for the session."""
     server = Server(tmp_path_factory.mktemp("pg"))
     yield server
     server.stop()
@@ -49,7 +49,7 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 @pytest.fixture(scope="session")
 def litellm_database(postgres: Server) -> Callable[[], Database]:
-    """Makes databases with all of LiteLLM's own migrations applied; empty otherwise."""
+    """Creates databases with all of LiteLLM's migrations applied and no rows."""
     template = postgres.create("litellm_template")
     assert template.migrate() > 200
     count = iter(range(1_000_000))
@@ -67,7 +67,7 @@ def project(request: pytest.FixtureRequest, tmp_path: Path) -> Project:
 
 @pytest.fixture(scope="session")
 def template_of(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Callable[[str], Template]:
-    """The warehouse of an engine that all copies are made from; built by dbt when it is first asked for."""
+    """Returns the template warehouse of an engine, which dbt builds on first use."""
     made: dict[str, Template] = {}
 
     def template(engine: str) -> Template:
@@ -92,6 +92,6 @@ def warehouse(request: pytest.FixtureRequest, tmp_path: Path, template_of: Calla
 
 @pytest.fixture
 def anycost() -> Iterator[SandboxServer]:
-    """A local AnyCost."""
+    """An AnyCost sandbox."""
     with serve_sandbox(AnyCostSandbox(KEY)) as server:
         yield server

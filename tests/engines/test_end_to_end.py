@@ -1,4 +1,4 @@
-"""The whole way, from spend logs to what AnyCost gives back, with the real commands on each engine."""
+"""End to end: from spend logs to the rows that AnyCost returns, with the real commands on each engine."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from click.testing import CliRunner
 
 from loader.cli.main import main
 from loader.sandbox.server import SandboxServer
-from tests.support.anycost import KEY, credentials, held, read_back
+from tests.support.anycost import KEY, credentials, read_back, stored_months
 from tests.support.litellm.requests import spend_log
 from tests.support.project import Project, put
 
 UNTIL = "2026-11-02T09:00:00Z"  # the sample crosses the end of a month
 
 
-def test_what_comes_back_is_what_the_view_shows_to_the_last_digit(
+def test_anycost_returns_the_lines_of_the_view_to_the_last_digit(
     project: Project, anycost: SandboxServer, tmp_path: Path
 ) -> None:
     project.settings = credentials(anycost)
@@ -40,9 +40,9 @@ def test_what_comes_back_is_what_the_view_shows_to_the_last_digit(
     assert sorted(read_back(anycost), key=repr) == shown
     source = sum((Decimal(repr(r["spend"])).quantize(Decimal(1).scaleb(-18), ROUND_HALF_UP) for r in rows), Decimal(0))
     assert sum((Decimal(line["cost/cost"]) for line in shown), Decimal(0)) == source
-    assert sum((Decimal(month["cost"]) for month in held(anycost).values()), Decimal(0)) == source
+    assert sum((Decimal(month["cost"]) for month in stored_months(anycost).values()), Decimal(0)) == source
 
-    # Again, and in part: the same hours are replaced, so nothing counts twice.
+    # Sending a part again replaces the same hours, so nothing counts twice.
     again = project.loader("push", "--start", "2026-11-01", "--end", UNTIL, "--format", "json")
     answer = json.loads(again.out)
     assert (answer["message"], answer["status"]) == ("CloudZero export completed successfully", "success")
@@ -65,12 +65,12 @@ def test_what_comes_back_is_what_the_view_shows_to_the_last_digit(
     everything = added.out + check.out + again.out + dry.err
     assert KEY not in everything
     assert KEY not in repr(anycost.sandbox.state())
-    doubled = sum((Decimal(month["cost"]) for month in held(anycost).values()), Decimal(0))
+    doubled = sum((Decimal(month["cost"]) for month in stored_months(anycost).values()), Decimal(0))
     assert doubled == 2 * source
     assert anycost.sandbox.concurrent_requests_seen == 0
 
 
-def test_hours_that_may_be_half_are_not_sent(
+def test_incomplete_hours_are_not_sent(
     project: Project, anycost: SandboxServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     project.settings = credentials(anycost)
@@ -93,7 +93,7 @@ def test_hours_that_may_be_half_are_not_sent(
     assert (code, out) == (6, "")
     assert "is not complete" in err
     assert "--include-incomplete" in err
-    assert held(anycost) == {}
+    assert stored_months(anycost) == {}
 
     code, out, err = push("--start", "2024-01-15T13:00Z")
     assert code == 0
@@ -107,14 +107,14 @@ def test_hours_that_may_be_half_are_not_sent(
     assert push("--window", "last_hour")[1].startswith("Sent 1 hours, 2 lines")
     assert push("--start", "2024-01-15T14:00Z", "--include-incomplete")[1].startswith("Sent 1 hours, 3 lines")
 
-    # An hour later dbt has not run again: what the models hold of 14:00 may be half of it.
+    # An hour later dbt has not run again, so the hour 14:00 may still be incomplete in the models.
     now += timedelta(hours=1)
     code, out, err = push("--window", "last_hour")
     assert (code, out) == (6, "")
     assert "run `dbt run` first" in err
 
 
-def test_replace_drop_takes_a_whole_month_only(project: Project, anycost: SandboxServer) -> None:
+def test_replace_drop_requires_a_whole_month(project: Project, anycost: SandboxServer) -> None:
     project.settings = credentials(anycost)
     month = datetime(2024, 1, 1, tzinfo=timezone.utc)
     put(project, [spend_log("a", month), spend_log("b", month.replace(day=31, hour=23))])
@@ -123,7 +123,7 @@ def test_replace_drop_takes_a_whole_month_only(project: Project, anycost: Sandbo
     assert refused.code == 2
     assert "exactly one UTC month" in refused.err
     assert project.loader("push", "--window", "month_to_date", "--operation", "replace_drop").code == 2
-    assert held(anycost) == {}
+    assert stored_months(anycost) == {}
     sent = project.loader("push", "--start", "2024-01-01", "--end", "2024-02-01", "--operation", "replace_drop")
     assert "Sent 2 hours, 2 lines" in sent.out
-    assert list(held(anycost)) == ["2024-01"]
+    assert list(stored_months(anycost)) == ["2024-01"]

@@ -1,4 +1,4 @@
-"""`loader load`: a long history in steps, each a real run of dbt; ended half-way, and gone on with."""
+"""`loader load`: a long history in steps, with the real dbt; interrupted and resumed."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from loader.runs.history import step_ends
 from tests.support.litellm.requests import spend_log
 from tests.support.project import BIN, ROOT, Project, put
 
-# Four days with three requests each, the newest of them yesterday: whatever the hour is, and also when it turns midnight.
+# Four days with three requests each, the last one yesterday, so that the result does not depend on the time of day.
 NOON = (datetime.now(timezone.utc) - timedelta(days=1)).replace(hour=12, minute=0, second=0, microsecond=0)
 REQUESTS = [
     spend_log(f"r{day}-{n}", NOON - timedelta(days=day, hours=n, minutes=30), spend=0.25)
@@ -26,24 +26,28 @@ WHOLE = [(12, 12, Decimal("3"))]
 def load(project: Project, *arguments: str) -> subprocess.Popen[str]:
     folders = {"DBT_TARGET_PATH": f"{project.folder}/target", "DBT_LOG_PATH": f"{project.folder}/logs"}
     return subprocess.Popen(
-        [BIN / "loader", "load", *arguments], cwd=ROOT, env=project.environment() | folders, text=True,
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-    )  # fmt: skip
+        [BIN / "loader", "load", *arguments],
+        cwd=ROOT,
+        env=project.environment() | folders,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
 
 
-def test_a_load_that_is_ended_goes_on_where_it_was(tmp_path: Path) -> None:
+def test_interrupted_load_resumes(tmp_path: Path) -> None:
     project = Project(tmp_path)
     put(project, REQUESTS)
     first = load(project, "--step", "day")
     assert first.stderr is not None
-    told = []
+    lines = []
     for line in first.stderr:
-        told.append(line)
+        lines.append(line)
         if "2 of " in line:
             first.send_signal(signal.SIGTERM)
-    assert first.wait() == 143, told
-    assert "the same command goes on" in told[-1]
-    assert "Traceback" not in "".join(told)
+    assert first.wait() == 143, lines
+    assert "the same command goes on" in lines[-1]
+    assert "Traceback" not in "".join(lines)
     [(_, requests, _)] = project.rows(SUMMED)
     assert 0 < requests < 12
     (built_at,) = project.rows("select built_at from cbf.cbf_as_of")[0]
@@ -62,7 +66,7 @@ def test_a_load_that_is_ended_goes_on_where_it_was(tmp_path: Path) -> None:
     assert "all is summed" in steps[-1]
     assert project.rows(SUMMED) == WHOLE
 
-    # Nothing is left: one plain run.
+    # Nothing is left to load: a single plain run.
     third = load(project)
     _, err = third.communicate()
     assert third.returncode == 0
@@ -70,7 +74,7 @@ def test_a_load_that_is_ended_goes_on_where_it_was(tmp_path: Path) -> None:
     assert project.rows(SUMMED) == WHOLE
 
 
-def test_a_source_that_cannot_be_read_stops_it_in_one_line(tmp_path: Path) -> None:
+def test_unreadable_source_is_reported(tmp_path: Path) -> None:
     project = Project(tmp_path)
     put(project, REQUESTS)
     (project.logs / "broken.jsonl").write_text('{"request_id": \n')
@@ -81,7 +85,7 @@ def test_a_source_that_cannot_be_read_stops_it_in_one_line(tmp_path: Path) -> No
     assert "Traceback" not in err
 
 
-def test_steps_end_with_days_and_months_and_never_after_now() -> None:
+def test_steps_end_at_days_or_months_and_not_in_the_future() -> None:
     begin = datetime(2025, 11, 30, 5, 30, tzinfo=timezone.utc)
     now = datetime(2026, 2, 1, tzinfo=timezone.utc)
     assert [each.strftime("%Y-%m-%d %H") for each in step_ends(begin, now, "month")] == [

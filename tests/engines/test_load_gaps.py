@@ -1,4 +1,4 @@
-"""`loader load` of a history with gaps: only days and months that hold spend logs are steps."""
+"""`loader load` of a history with gaps: days and months without spend logs are skipped."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ TODAY = datetime.now(timezone.utc).replace(hour=0, minute=0, second=0, microseco
 NOW = datetime(2026, 2, 1, tzinfo=timezone.utc)
 
 
-def test_a_spend_log_of_1970_is_one_step(project: Project) -> None:
+def test_spend_log_of_1970_takes_one_step(project: Project) -> None:
     starts = [datetime(1970, 1, 1, tzinfo=timezone.utc), TODAY - timedelta(days=40), TODAY - timedelta(hours=3)]
     put(project, [spend_log(f"r{number}", start, spend=0.25) for number, start in enumerate(starts)])
     loaded = project.loader("load", "--step", "day")
@@ -27,12 +27,16 @@ def test_a_spend_log_of_1970_is_one_step(project: Project) -> None:
     assert project.rows("select count(*), sum(cost_usd) from cbf.int_usage__hourly") == [(3, Decimal("0.75"))]
 
 
-def test_steps_without_spend_logs_are_left_out() -> None:
+def test_steps_without_spend_logs_are_skipped() -> None:
     days = [date(2026, 1, 31), date(1970, 1, 1), date(2025, 11, 30), date(2025, 11, 2)]
     assert [f"{end:%Y-%m-%d}" for end in ends_with_logs(days, NOW, "month")] == [
-        "1970-02-01", "2025-12-01", "2026-02-01",
-    ]  # fmt: skip
+        "1970-02-01",
+        "2025-12-01",
+        "2026-02-01",
+    ]
     assert [f"{end:%Y-%m-%d}" for end in ends_with_logs(days, NOW - timedelta(hours=1), "day")] == [
-        "1970-01-02", "2025-11-03", "2025-12-01",
-    ]  # fmt: skip
+        "1970-01-02",
+        "2025-11-03",
+        "2025-12-01",
+    ]
     assert ends_with_logs([], NOW, "day") == []

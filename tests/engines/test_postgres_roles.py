@@ -1,4 +1,4 @@
-"""The SQL of docs/postgres_roles.sql, run as it stands: dbt and the loader work with these rights and no others."""
+"""docs/postgres_roles.sql as published: its privileges are enough for dbt and the loader, and not more than needed."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.support.warehouse import START
 
 
 def as_role(database: Database, role: str, statement: str) -> None:
-    """One statement, as somebody else."""
+    """Run one statement as another role."""
     connection = psycopg2.connect(host=database.host, user=role, dbname=database.name)
     try:
         with connection, connection.cursor() as cursor:
@@ -26,7 +26,7 @@ def as_role(database: Database, role: str, statement: str) -> None:
         connection.close()
 
 
-def test_the_least_rights_are_enough_and_no_more(
+def test_documented_privileges_are_sufficient_and_minimal(
     litellm_database: Callable[[], Database], tmp_path: Path, anycost: SandboxServer
 ) -> None:
     database = litellm_database()
@@ -37,19 +37,23 @@ def test_the_least_rights_are_enough_and_no_more(
     project.settings = {"PGUSER": "litellm_cbf"}
     project.build(tests=True)
     project.settings = credentials(anycost) | {"PGUSER": "litellm_cbf_loader"}
-    shut_out = project.loader("push", "--window", "pending")
-    assert shut_out.code == 3
-    assert "may not write to cbf" in shut_out.err
-    assert "select and insert on push_log" in shut_out.err
+    denied = project.loader("push", "--window", "pending")
+    assert denied.code == 3
+    assert "may not write to cbf" in denied.err
+    assert "select and insert on push_log" in denied.err
     database.run("-- 2. " + after)
 
     for command in (
-        ("dry-run",), ("push", "--window", "pending", "--settle-for", "0s"), ("status",),
-        ("verify", "--month", f"{START:%Y-%m}"), ("validate", "--window", "yesterday"), ("check",),
-    ):  # fmt: skip
+        ("dry-run",),
+        ("push", "--window", "pending", "--settle-for", "0s"),
+        ("status",),
+        ("verify", "--month", f"{START:%Y-%m}"),
+        ("validate", "--window", "yesterday"),
+        ("check",),
+    ):
         outcome = project.loader(*command)
         assert outcome.code == 0, (command, outcome.err)
-    # dbt makes its views anew; the loader still reads them.
+    # dbt recreates its views, and the loader can still read them.
     project.settings["PGUSER"] = "litellm_cbf"
     project.build()
     project.settings["PGUSER"] = "litellm_cbf_loader"

@@ -1,4 +1,4 @@
-"""Push, status and verify with the real commands, on each engine: what is sent when, and what is not."""
+"""`loader push`, `status`, `verify`, `validate` and `dry-run` on each engine, with the sandbox as destination."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from loader.hours import HOUR, iso
 from loader.sandbox.anycost import AnyCostSandbox, Limits
 from loader.sandbox.rules import Body, Refusal
 from loader.sandbox.server import SandboxServer, serve_sandbox
-from tests.support.anycost import CONNECTION, KEY, Held, credentials, held, read_back
+from tests.support.anycost import CONNECTION, KEY, BlockingSandbox, credentials, read_back, stored_months
 from tests.support.project import BIN, ROOT, Outcome
 from tests.support.warehouse import START, BuiltWarehouse, Usage
 
@@ -26,14 +26,14 @@ A, B = Usage("a", "0.1"), Usage("b", "0.000000000000000002")
 
 @pytest.fixture
 def ready(warehouse: BuiltWarehouse, anycost: SandboxServer) -> BuiltWarehouse:
-    """A warehouse with six hours, over the end of a month, and an AnyCost to send them to."""
+    """A warehouse with six hours across the end of a month, with the sandbox as destination."""
     warehouse.project.settings = credentials(anycost)
     warehouse.put({number: [A, B] for number in range(6)})
     return warehouse
 
 
 def push(warehouse: BuiltWarehouse, *arguments: str, code: int = 0) -> Outcome:
-    """Send what is pending."""
+    """Push what is pending; the command must end with this exit code."""
     outcome = warehouse.project.loader(*PENDING, *arguments)
     assert outcome.code == code, outcome.err
     assert KEY not in outcome.out + outcome.err
@@ -42,21 +42,21 @@ def push(warehouse: BuiltWarehouse, *arguments: str, code: int = 0) -> Outcome:
 
 
 def hours_held(anycost: SandboxServer) -> dict[int, tuple[int, str]]:
-    """Hour, from START → rows, cost."""
-    found = {hour: each for month in held(anycost).values() for hour, each in month["hours"].items()}
+    """Rows and cost in the sandbox by hour, counted from START."""
+    found = {hour: each for month in stored_months(anycost).values() for hour, each in month["hours"].items()}
     names = {iso(START + number * HOUR): number for number in range(-50, 50)}
     return {names[hour]: (each["rows"], each["cost"]) for hour, each in found.items()}
 
 
 def sent(outcome: Outcome) -> int:
-    """How many hours a push says that it sent."""
+    """The number of hours that a push reports as sent."""
     return int(outcome.out.split()[1]) if outcome.out else 0
 
 
 TWO = (2, "0.100000000000000002")
 
 
-def test_pending_is_what_is_new_or_has_changed_and_nothing_else(ready: BuiltWarehouse, anycost: SandboxServer) -> None:
+def test_pending_hours_are_those_that_are_new_or_changed(ready: BuiltWarehouse, anycost: SandboxServer) -> None:
     assert sent(push(ready)) == 6
     assert hours_held(anycost) == dict.fromkeys(range(6), TWO)
     bodies = len(anycost.sandbox.state()["requests"])
@@ -64,14 +64,14 @@ def test_pending_is_what_is_new_or_has_changed_and_nothing_else(ready: BuiltWare
     assert (again.out, "Nothing to send" in again.err) == ("", True)
     assert len(anycost.sandbox.state()["requests"]) == bodies
 
-    # Late, a new hour, and another name of a team in an hour of the month before. Nothing in between is sent.
+    # A late row, a renamed team in an hour of the previous month, and a new hour. Hours in between are not sent.
     ready.put({1: [A, B, Usage("c", "7")], 3: [Usage("a", "0.1", "Renamed"), B], 6: [A]})
     assert sent(push(ready)) == 3
     assert hours_held(anycost) == dict.fromkeys(range(6), TWO) | {1: (3, "7.100000000000000002"), 6: (1, "0.1")}
     assert {row.get("resource/tag:team_alias") for row in read_back(anycost)} == {"Team", "Renamed"}
     assert push(ready).out == ""
 
-    # Each try is in the log, and no key.
+    # The log has every attempt, and not the key.
     log = ready.log("usage_hour, outcome, operation, line_count, fingerprint, drop_id, connection_id, api_url")
     assert [row[1] for row in log[:12]] == ["begun"] * 4 + ["accepted"] * 4 + ["begun"] * 2 + ["accepted"] * 2
     assert len(log) == 18
@@ -82,7 +82,7 @@ def test_pending_is_what_is_new_or_has_changed_and_nothing_else(ready: BuiltWare
     assert sequences == list(range(1, 19))
 
 
-def test_windows_send_what_they_name_and_it_is_then_not_pending(ready: BuiltWarehouse, anycost: SandboxServer) -> None:
+def test_window_sends_its_hours_which_are_then_not_pending(ready: BuiltWarehouse, anycost: SandboxServer) -> None:
     window = ("--start", iso(START + HOUR), "--end", iso(START + 3 * HOUR))
     for _ in range(2):
         assert sent(ready.project.loader("push", *window)) == 2
@@ -90,9 +90,7 @@ def test_windows_send_what_they_name_and_it_is_then_not_pending(ready: BuiltWare
     assert hours_held(anycost) == dict.fromkeys(range(6), TWO)
 
 
-def test_after_a_sum_nobody_knows_what_is_there_so_the_hour_is_pending(
-    ready: BuiltWarehouse, anycost: SandboxServer
-) -> None:
+def test_hour_is_pending_after_a_sum(ready: BuiltWarehouse, anycost: SandboxServer) -> None:
     push(ready)
     ready.project.loader("push", "--start", iso(START), "--end", iso(START + HOUR), "--operation", "sum")
     assert hours_held(anycost)[0] == (4, "0.200000000000000004")
@@ -100,7 +98,7 @@ def test_after_a_sum_nobody_knows_what_is_there_so_the_hour_is_pending(
     assert hours_held(anycost)[0] == TWO
 
 
-def test_since_leaves_to_another_exporter_what_it_has_sent(ready: BuiltWarehouse, anycost: SandboxServer) -> None:
+def test_since_excludes_older_hours(ready: BuiltWarehouse, anycost: SandboxServer) -> None:
     ready.project.settings["LOADER_PUSH_SINCE"] = iso(START + 3 * HOUR - HOUR / 2)
     assert sent(push(ready)) == 3
     assert sorted(hours_held(anycost)) == [3, 4, 5]
@@ -112,12 +110,12 @@ def test_since_leaves_to_another_exporter_what_it_has_sent(ready: BuiltWarehouse
     assert (wrong.code, "--since 'soon'" in wrong.err) == (2, True)
 
 
-def test_since_cuts_a_window_and_says_so(ready: BuiltWarehouse, anycost: SandboxServer) -> None:
+def test_since_shortens_a_window_with_a_notice(ready: BuiltWarehouse, anycost: SandboxServer) -> None:
     window = ("--start", "2026-10-01", "--end", "2026-11-01")
-    cut = "Hours before 2026-10-31T23:00:00Z are left out: --since/LOADER_PUSH_SINCE."
+    notice = "Hours before 2026-10-31T23:00:00Z are left out: --since/LOADER_PUSH_SINCE."
     ready.project.settings["LOADER_PUSH_SINCE"] = "2026-10-31T22:30"
     shown = ready.project.loader("dry-run", *window)
-    assert (shown.code, cut in shown.err, "2 lines in 1 hour" in shown.err) == (0, True, True), shown.err
+    assert (shown.code, notice in shown.err, "2 lines in 1 hour" in shown.err) == (0, True, True), shown.err
     checked = ready.project.loader("validate", *window, "--format", "json")
     assert [each["first_hour"] for each in json.loads(checked.out)["bodies"]] == ["2026-10-31T23:00:00Z"]
     whole = ready.project.loader("push", *window, "--operation", "replace_drop")
@@ -126,9 +124,9 @@ def test_since_cuts_a_window_and_says_so(ready: BuiltWarehouse, anycost: Sandbox
     assert (before.code, "Nothing is left of 2026-10-30T00:00:00Z to" in before.err) == (2, True), before.err
     assert hours_held(anycost) == {}
     pushed = ready.project.loader("push", *window)
-    assert (pushed.code, cut in pushed.err) == (0, True), pushed.err
+    assert (pushed.code, notice in pushed.err) == (0, True), pushed.err
     assert sorted(hours_held(anycost)) == [3]
-    # What is not older is said nothing of, and reconcile looks at all.
+    # No notice without older hours, or for reconcile, which covers all hours.
     november = ready.project.loader(
         "push", "--start", "2026-11-01", "--end", "2026-11-02", "--operation", "replace_drop"
     )
@@ -139,7 +137,7 @@ def test_since_cuts_a_window_and_says_so(ready: BuiltWarehouse, anycost: Sandbox
         assert (wrong.code, "--since 'soon'" in wrong.err) == (2, True), command
 
 
-def test_another_connection_and_another_host_are_other_streams(ready: BuiltWarehouse, anycost: SandboxServer) -> None:
+def test_connection_and_host_identify_a_stream(ready: BuiltWarehouse, anycost: SandboxServer) -> None:
     push(ready)
     ready.project.settings["CLOUDZERO_CONNECTION_ID"] = "other"
     assert sent(push(ready)) == 6
@@ -150,11 +148,9 @@ def test_another_connection_and_another_host_are_other_streams(ready: BuiltWareh
     assert sent(push(ready)) == 0
 
 
-def test_an_hour_that_shrinks_or_is_emptied_stops_until_it_is_allowed(
-    ready: BuiltWarehouse, anycost: SandboxServer
-) -> None:
+def test_cheaper_or_empty_hours_are_held_back_until_allowed(ready: BuiltWarehouse, anycost: SandboxServer) -> None:
     push(ready)
-    # What retention or a lost table would leave, and a new hour beside it, which goes all the same.
+    # As after retention or a lost table; the new hour is sent nevertheless.
     ready.put({1: [B], 2: [], 6: [A]})
     stopped = push(ready, code=6)
     assert sent(stopped) == 1
@@ -174,9 +170,9 @@ def test_an_hour_that_shrinks_or_is_emptied_stops_until_it_is_allowed(
     assert hours_held(anycost)[2] == (1, "0.1")
 
 
-def test_a_lost_hourly_table_cannot_take_money_away(ready: BuiltWarehouse, anycost: SandboxServer) -> None:
+def test_lost_hourly_table_does_not_remove_money_from_cloudzero(ready: BuiltWarehouse, anycost: SandboxServer) -> None:
     push(ready)
-    # dbt was run on a warehouse that was lost, after retention: only the newest hours are there again.
+    # dbt ran on an empty warehouse after retention, so only the newest hours are back.
     ready.project.write("delete from cbf.int_usage__hourly")
     ready.put({5: [A], 6: [A]})
     stopped = push(ready, code=6)
@@ -190,30 +186,30 @@ def test_a_lost_hourly_table_cannot_take_money_away(ready: BuiltWarehouse, anyco
     assert {hours_held(anycost)[number] for number in range(6)} == {TWO}
 
 
-def test_replace_drop_is_remembered_for_every_hour_that_it_wipes(ready: BuiltWarehouse, anycost: SandboxServer) -> None:
+def test_replace_drop_is_recorded_for_every_hour_that_it_removes(ready: BuiltWarehouse, anycost: SandboxServer) -> None:
     push(ready)
     ready.project.write(f"delete from cbf.int_usage__hourly where usage_hour = timestamp '{START:%Y-%m-%d %H:%M:%S}'")
     ready.put({1: [A], 2: [A, B], 3: [A, B]}, built_hours=30)
     month = ("--start", "2026-10-01", "--end", "2026-11-01", "--operation", "replace_drop", "--allow-shrink")
     assert sent(ready.project.loader("push", *month)) == 3
     assert sorted(hours_held(anycost)) == [1, 2, 3, 4, 5]
-    # The hour that was wiped comes back: it is pending, whatever was accepted of it before.
+    # The removed hour returns: it is pending, although it was accepted before.
     ready.put({0: [A, B]}, built_hours=30)
     assert sent(push(ready)) == 1
     assert hours_held(anycost)[0] == TWO
 
 
-def test_what_changed_by_hand_is_not_sent_as_something_else(ready: BuiltWarehouse, anycost: SandboxServer) -> None:
+def test_lines_that_do_not_match_cbf_hours_are_not_sent(ready: BuiltWarehouse, anycost: SandboxServer) -> None:
     ready.project.write("update cbf.int_usage__hourly set cost_usd = 5 where team_id = 'a'")
     stopped = push(ready, code=6)
     assert "cbf_lines and cbf_hours disagree on the hour" in stopped.err
-    assert held(anycost) == {}
+    assert stored_months(anycost) == {}
     ready.put({})
     assert sent(push(ready)) == 6
 
 
-def test_a_full_month_stops_and_says_what_would_make_room(ready: BuiltWarehouse) -> None:
-    # The log says that the month is nearly full: two hours more, of 1,140 bytes each, would be too much.
+def test_full_month_holds_hours_back(ready: BuiltWarehouse) -> None:
+    # According to the log the month is nearly full: two more hours of 1,140 bytes each would be too much.
     ready.project.write(
         "insert into cbf.push_log (connection_id, api_url, sequence, usage_hour, operation, outcome, fingerprint,"
         f" line_count, cost_usd, byte_count, recorded_at) values ('{CONNECTION}',"
@@ -222,7 +218,7 @@ def test_a_full_month_stops_and_says_what_would_make_room(ready: BuiltWarehouse)
     )
     ready.put({}, built_hours=30)
     stopped = push(ready, code=6)
-    assert sent(stopped) == 4 + 1  # October has room, November for one hour more
+    assert sent(stopped) == 4 + 1  # October has room; November has room for one more hour
     assert "for which the month has no room" in stopped.err
     assert "would hold" in stopped.err
     assert "bytes a line" in stopped.err
@@ -230,12 +226,12 @@ def test_a_full_month_stops_and_says_what_would_make_room(ready: BuiltWarehouse)
     assert sent(push(ready, "--allow-full-month")) == 1
 
 
-def test_a_killed_push_is_made_up_for(ready: BuiltWarehouse, anycost: SandboxServer) -> None:
-    # What a process leaves that was killed after CloudZero stored a body and before the log said so.
+def test_push_after_a_killed_push_sends_everything(ready: BuiltWarehouse, anycost: SandboxServer) -> None:
+    # The state after a process was killed between a body being stored by CloudZero and the entry in the log.
     push(ready, "--limit", "2")
     ready.project.write(
         "delete from cbf.push_log where outcome = 'accepted';"
-        # A moment ago, however long this test takes to get here.
+        # Recent, however long the test takes to get here.
         " update cbf.push_log set recorded_at = timestamp '2999-01-01 00:00:00'"
     )
     ready.put({0: [A, B, Usage("c", "1")]})
@@ -246,16 +242,20 @@ def test_a_killed_push_is_made_up_for(ready: BuiltWarehouse, anycost: SandboxSer
 
 
 def start(warehouse: BuiltWarehouse, *arguments: str) -> subprocess.Popen[str]:
-    """A push that goes on while the test does."""
+    """Start a push that runs while the test goes on."""
     return subprocess.Popen(
-        [str(BIN / "loader"), *PENDING, *arguments], cwd=ROOT, env=warehouse.project.environment(),
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
+        [str(BIN / "loader"), *PENDING, *arguments],
+        cwd=ROOT,
+        env=warehouse.project.environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
 
 
 @pytest.mark.parametrize("warehouse", ["postgres"], indirect=True)
-def test_a_server_that_ends_idle_transactions_does_not_end_a_push(warehouse: BuiltWarehouse) -> None:
-    sandbox = Held()
+def test_idle_transaction_timeout_does_not_interrupt_a_push(warehouse: BuiltWarehouse) -> None:
+    sandbox = BlockingSandbox()
     with serve_sandbox(sandbox) as server:
         warehouse.project.settings = credentials(server)
         warehouse.put({number: [A, B] for number in range(6)})
@@ -268,13 +268,13 @@ def test_a_server_that_ends_idle_transactions_does_not_end_a_push(warehouse: Bui
         while not database.run(f"select 1 where ({idle}) > interval '300 milliseconds'"):
             assert waiting.poll() is None
             time.sleep(0.05)
-        sandbox.go.set()
-        _, said = waiting.communicate(timeout=60)
-        assert (waiting.returncode, "server closed" in said) == (0, False), said
+        sandbox.release.set()
+        _, err = waiting.communicate(timeout=60)
+        assert (waiting.returncode, "server closed" in err) == (0, False), err
 
 
-def test_two_pushes_at_once_are_one_after_the_other(warehouse: BuiltWarehouse) -> None:
-    sandbox = Held()
+def test_only_one_push_at_a_time(warehouse: BuiltWarehouse) -> None:
+    sandbox = BlockingSandbox()
     with serve_sandbox(sandbox) as server:
         warehouse.project.settings = credentials(server)
         warehouse.put({number: [A, B] for number in range(6)})
@@ -283,11 +283,11 @@ def test_two_pushes_at_once_are_one_after_the_other(warehouse: BuiltWarehouse) -
         second = warehouse.project.loader(*PENDING, "--lock-timeout", "0s")
         assert second.code == 6
         assert ("another push" in second.err.lower()) or ("in use by another process" in second.err)
-        # One that is willing to wait, finds nothing left to do.
+        # A push with --wait finds nothing left to send.
         third = start(warehouse, "--wait")
         assert third.stderr is not None
         assert "Waiting for" in third.stderr.readline()
-        sandbox.go.set()
+        sandbox.release.set()
         assert first.wait(60) == 0
         out, err = third.communicate(timeout=60)
         assert (third.returncode, out, "Nothing to send" in err) == (0, "", True)
@@ -295,8 +295,8 @@ def test_two_pushes_at_once_are_one_after_the_other(warehouse: BuiltWarehouse) -
         assert sandbox.concurrent_requests_seen == 0
 
 
-def test_the_first_signal_ends_the_wait_for_another_push(warehouse: BuiltWarehouse) -> None:
-    sandbox = Held()
+def test_first_signal_ends_the_wait_for_another_push(warehouse: BuiltWarehouse) -> None:
+    sandbox = BlockingSandbox()
     with serve_sandbox(sandbox) as server:
         warehouse.project.settings = credentials(server)
         warehouse.put({0: [A]})
@@ -308,22 +308,22 @@ def test_the_first_signal_ends_the_wait_for_another_push(warehouse: BuiltWarehou
         waiting.send_signal(signal.SIGINT)
         _, err = waiting.communicate(timeout=60)
         assert (waiting.returncode, err) == (130, "Error: Stopped by Ctrl-C before anything was begun.\n")
-        sandbox.go.set()
+        sandbox.release.set()
         assert first.wait(60) == 0
 
 
 @pytest.mark.parametrize(("number", "name"), [(signal.SIGTERM, "SIGTERM"), (signal.SIGINT, "Ctrl-C")])
-def test_a_signal_finishes_the_body_in_flight_and_says_what_is_left(
+def test_signal_finishes_the_request_in_progress_and_reports_the_rest(
     warehouse: BuiltWarehouse, number: int, name: str
 ) -> None:
-    sandbox = Held()
+    sandbox = BlockingSandbox()
     with serve_sandbox(sandbox) as server:
         warehouse.project.settings = credentials(server)
         warehouse.put({number: [A, B] for number in range(6)})
         one = start(warehouse)
         assert sandbox.entered.wait(60)
         one.send_signal(number)
-        sandbox.go.set()
+        sandbox.release.set()
         out, err = one.communicate(timeout=60)
         assert (one.returncode, out) == (128 + number, "")
         assert f"Stopped by {name}. Sent: 4 hours, 8 lines. Left: 2 hours from 2026-11-01T00:00:00Z on." in err
@@ -332,7 +332,7 @@ def test_a_signal_finishes_the_body_in_flight_and_says_what_is_left(
         assert hours_held(server) == dict.fromkeys(range(6), TWO)
 
 
-def test_a_large_hour_goes_in_parts_and_is_counted_whole(warehouse: BuiltWarehouse) -> None:
+def test_large_hour_is_sent_in_parts_and_recorded_as_a_whole(warehouse: BuiltWarehouse) -> None:
     with serve_sandbox(AnyCostSandbox(KEY, Limits(body_bytes=4000))) as server:
         warehouse.project.settings = credentials(server)
         warehouse.put({0: [A], 1: [Usage(f"t{n:02}", "1") for n in range(40)], 2: [B]})
@@ -343,8 +343,8 @@ def test_a_large_hour_goes_in_parts_and_is_counted_whole(warehouse: BuiltWarehou
         assert push(warehouse).out == ""
 
 
-class Picky(AnyCostSandbox):
-    """Takes no line of the team `odd`, and does not say which line it is."""
+class RefusingSandbox(AnyCostSandbox):
+    """Refuses bodies with a line of the team `odd`, without naming the line."""
 
     def _checked(self, content: bytes | None) -> Body:
         if b":odd:" in (content or b""):
@@ -353,14 +353,14 @@ class Picky(AnyCostSandbox):
 
 
 @pytest.fixture
-def picky(ready: BuiltWarehouse) -> Iterator[SandboxServer]:
-    """An AnyCost with an opinion, that the warehouse's pushes go to."""
-    with serve_sandbox(Picky(KEY)) as server:
+def refusing_sandbox(ready: BuiltWarehouse) -> Iterator[SandboxServer]:
+    """A sandbox that refuses some lines, as destination of the warehouse."""
+    with serve_sandbox(RefusingSandbox(KEY)) as server:
         ready.project.settings |= credentials(server)
         yield server
 
 
-def test_a_refusal_names_the_hour_and_the_first_bad_row(ready: BuiltWarehouse, picky: SandboxServer) -> None:
+def test_refusal_names_the_hour_and_the_first_bad_row(ready: BuiltWarehouse, refusing_sandbox: SandboxServer) -> None:
     ready.put({2: [A, Usage("odd", "1")]})
     outcome = push(ready, code=4)
     last = outcome.err.strip().splitlines()[-1]
@@ -369,12 +369,12 @@ def test_a_refusal_names_the_hour_and_the_first_bad_row(ready: BuiltWarehouse, p
         f"The first bad row is number 6 of 8, of {iso(START + 2 * HOUR)}, czrn:litellm:openai:cross-region:odd:" in last
     )
     assert "Left: 6 hours" in last
-    assert held(picky) == {}
+    assert stored_months(refusing_sandbox) == {}
     assert [row[0] for row in ready.log()] == ["begun"] * 4 + ["refused"] * 4
     assert "400" in str(ready.log("detail")[-1])
 
 
-def test_status_says_what_is_sent_pending_and_held_back(ready: BuiltWarehouse) -> None:
+def test_status_of_sent_pending_and_held_back_hours(ready: BuiltWarehouse) -> None:
     def status(*arguments: str, code: int = 0) -> Any:
         outcome = ready.project.loader("status", "--format", "json", *arguments)
         assert outcome.code == code, outcome.err
@@ -410,7 +410,7 @@ def test_status_says_what_is_sent_pending_and_held_back(ready: BuiltWarehouse) -
     assert ready.project.loader("status").code == 0
 
 
-def test_verify_names_each_difference_and_mends_what_it_can(ready: BuiltWarehouse, anycost: SandboxServer) -> None:
+def test_verify_names_each_difference_and_repairs_it(ready: BuiltWarehouse, anycost: SandboxServer) -> None:
     def verify(*arguments: str, code: int) -> tuple[dict[int, str], Outcome]:
         outcome = ready.project.loader("verify", "--month", "2026-10", "--format", "json", *arguments)
         assert outcome.code == code, outcome.err
@@ -430,7 +430,7 @@ def test_verify_names_each_difference_and_mends_what_it_can(ready: BuiltWarehous
         answer = anycost.sandbox.handle("POST", path, {"Authorization": KEY}, json.dumps(body).encode())
         assert answer.status == 200
 
-    tamper("sum", [row])  # an hour that somebody added to
+    tamper("sum", [row])  # rows were added to this hour
     tamper("replace_hourly", [row | {"time/usage_start": iso(START - 20 * HOUR)}])  # another exporter's
     ready.put({2: [A, B, Usage("c", "1")], 3: [B]})
     found, outcome = verify(code=6)
@@ -445,7 +445,7 @@ def test_verify_names_each_difference_and_mends_what_it_can(ready: BuiltWarehous
     assert table.code == 6
     assert iso(START + HOUR) in table.out
 
-    # What would take money away stays until somebody says so.
+    # Repairs that reduce the cost need --allow-shrink.
     _, repaired = verify("--repair", code=6)
     assert "Repaired 2 of 4 hours" in repaired.err
     assert sorted(verify(code=6)[0]) == [-20, 3]
@@ -455,10 +455,10 @@ def test_verify_names_each_difference_and_mends_what_it_can(ready: BuiltWarehous
     assert hours_held(anycost)[3] == (1, "0.000000000000000002")
 
 
-def test_verify_of_a_month_that_is_lost_at_cloudzero(ready: BuiltWarehouse) -> None:
+def test_verify_of_a_month_that_cloudzero_lost(ready: BuiltWarehouse) -> None:
     push(ready)
     with serve_sandbox(AnyCostSandbox(KEY)) as server:
-        # The same stream by name, and empty: what is in the log is at the other one.
+        # According to the log this server has the month, but it is empty.
         ready.project.write(f"update cbf.push_log set api_url = '{server.url}'")
         ready.project.settings |= credentials(server)
         lost = ready.project.loader("verify", "--month", "2026-11")
@@ -469,13 +469,13 @@ def test_verify_of_a_month_that_is_lost_at_cloudzero(ready: BuiltWarehouse) -> N
 
 
 @pytest.mark.parametrize("month", ["2026", "2026-13", "2026-1", "soon", "0000-01"])
-def test_a_month_that_is_none(ready: BuiltWarehouse, month: str) -> None:
+def test_invalid_month(ready: BuiltWarehouse, month: str) -> None:
     outcome = ready.project.loader("verify", "--month", month)
     assert (outcome.code, outcome.out) == (2, "")
     assert month in outcome.err
 
 
-def test_validate_stores_nothing_and_says_what_is_wrong(ready: BuiltWarehouse, picky: SandboxServer) -> None:
+def test_validate_reports_errors_and_stores_nothing(ready: BuiltWarehouse, refusing_sandbox: SandboxServer) -> None:
     good = ready.project.loader("validate", "--window", "pending")
     assert good.code == 0, good.err
     assert good.out.count(" ok") == 2
@@ -484,11 +484,11 @@ def test_validate_stores_nothing_and_says_what_is_wrong(ready: BuiltWarehouse, p
     assert bad.code == 4
     assert "1 of 2 bodies wrong" in bad.err
     assert [bool(body["errors"]) for body in json.loads(bad.out)["bodies"]] == [True, False]
-    assert held(picky) == {}
+    assert stored_months(refusing_sandbox) == {}
     assert ready.log() == []
 
 
-def test_a_dry_run_of_what_is_pending_shows_what_a_push_sends(ready: BuiltWarehouse, anycost: SandboxServer) -> None:
+def test_dry_run_of_pending_hours_shows_what_a_push_sends(ready: BuiltWarehouse, anycost: SandboxServer) -> None:
     dry = ("dry-run", "--window", "pending", "--limit", "1000", "--format", "ndjson")
     push(ready)
     ready.put({1: [A, B, Usage("c", "7")], 3: [Usage("free", "0")], 6: [A]})

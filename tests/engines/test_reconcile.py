@@ -1,4 +1,4 @@
-"""`loader reconcile`: each way in which money goes missing is found, and put at the right door."""
+"""`loader reconcile` finds each kind of missing money and names its cause."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ RANGE = ("--start", "2026-11-01", "--end", "2026-11-06")
 
 
 def reconciled(project: Project, *arguments: str) -> dict[int, dict[str, Any]]:
-    """Day of the month → what is said of it."""
+    """The reconciliation of each day, by day of the month."""
     outcome = project.loader("reconcile", *RANGE, "--format", "json", *arguments)
     assert outcome.code == 0, outcome.err
     return {int(day["day"][-2:]): day for day in json.loads(outcome.out)["days"]}
 
 
-def test_on_litellms_own_tables(
+def test_findings_with_litellms_tables(
     litellm_database: Callable[[], Database], tmp_path: Path, anycost: SandboxServer
 ) -> None:
     project = Project(tmp_path, litellm_database())
@@ -53,7 +53,7 @@ def test_on_litellms_own_tables(
     project.build(tests=True)
     push = ("push", "--start", "2026-11-01", "--end", "2026-11-05")
     assert project.loader(*push).code == 0
-    # Retention takes the first day's logs.
+    # Retention deletes the logs of the first day.
     project.database.run("delete from \"LiteLLM_SpendLogs\" where request_id like '1-%%'")
 
     found = reconciled(project)
@@ -70,7 +70,7 @@ def test_on_litellms_own_tables(
     assert (found[2]["spend_logs"], found[2]["hours"], found[2]["lines"], found[2]["sent"]) == ("0.3",) * 4
     assert found[1]["ptu_flat_cost"] == "5040.5"
 
-    # A row that lands late, and a provider that is left out.
+    # A late row, and an excluded provider.
     project.database.insert_spend_logs([spend_log("late", FIRST + timedelta(days=4, hours=9), spend=0.7)])
     assert "$0.7 of spend logs is in no hour: run `dbt run`" in str(reconciled(project)[5]["findings"])
     project.build("--vars", "{exclude_providers: [anthropic]}")
@@ -86,7 +86,7 @@ def test_on_litellms_own_tables(
     assert "CLOUDZERO_CONNECTION_ID is not set" in project.loader("reconcile", *RANGE).err
 
 
-def test_on_files_there_are_no_daily_tables(tmp_path: Path) -> None:
+def test_files_have_no_daily_tables(tmp_path: Path) -> None:
     project = Project(tmp_path)
     put(project, [spend_log("a", FIRST, spend=0.1)])
     project.build()
@@ -104,9 +104,7 @@ def test_on_files_there_are_no_daily_tables(tmp_path: Path) -> None:
     assert (wrong.code, "looks at days" in wrong.err) == (2, True)
 
 
-def test_an_old_litellm_without_these_tables_and_columns(
-    litellm_database: Callable[[], Database], tmp_path: Path
-) -> None:
+def test_old_litellm_without_daily_tables_and_columns(litellm_database: Callable[[], Database], tmp_path: Path) -> None:
     project = Project(tmp_path, litellm_database())
     put(project, [spend_log("a", FIRST, spend=0.1)])
     project.write('alter table "LiteLLM_DailyTeamSpend" drop column ptu_flat_cost; drop table "LiteLLM_DailyUserSpend"')
@@ -114,7 +112,7 @@ def test_an_old_litellm_without_these_tables_and_columns(
     assert reconciled(project)[1]["lines"] == "0.1"
 
 
-def test_a_range_reaches_the_index_of_the_raw_table(litellm_database: Callable[[], Database], tmp_path: Path) -> None:
+def test_range_uses_the_index_of_the_spend_logs(litellm_database: Callable[[], Database], tmp_path: Path) -> None:
     project = Project(tmp_path, litellm_database())
     project.build()
     database = project.database
@@ -138,23 +136,23 @@ def test_a_range_reaches_the_index_of_the_raw_table(litellm_database: Callable[[
     assert 'Seq Scan on "LiteLLM_SpendLogs"' not in shown
 
 
-def test_windows_are_widened_to_days() -> None:
+def test_windows_are_extended_to_whole_days() -> None:
     assert whole_days(Window(FIRST + 5 * HOUR, FIRST + 30 * HOUR)) == Window(FIRST, FIRST + 48 * HOUR)
     assert whole_days(Window(FIRST, FIRST + 24 * HOUR)) == Window(FIRST, FIRST + 24 * HOUR)
 
 
 @pytest.mark.parametrize("noise", ["0", "0.0000000000001"])
-def test_the_noise_of_doubles_is_no_finding(noise: str) -> None:
+def test_rounding_errors_of_doubles_are_not_findings(noise: str) -> None:
     amount = Decimal(100)
     same = dict.fromkeys(("spend_logs", "hours", "lines", "sent"), amount)
     for daily in (amount + Decimal(noise), amount - Decimal(noise)):
         assert findings(Day(date(2026, 11, 1), same | {"litellm_daily_user": daily}), True) == []
     assert len(findings(Day(date(2026, 11, 1), same | {"litellm_daily_user": amount + 1}), True)) == 1
-    # Between hours, lines and what was sent there is no noise.
+    # Hours, lines and sent amounts are exact, so every difference counts.
     assert len(findings(Day(date(2026, 11, 1), same | {"sent": amount - Decimal("1e-18")}), False)) == 1
 
 
-def test_totals_are_of_all_days() -> None:
+def test_total_row_sums_all_days() -> None:
     rows = table(
         [Day(date(2026, 11, n), {"lines": Decimal(n), "hours": Decimal(n), "spend_logs": Decimal(n)}) for n in (1, 2)]
     )

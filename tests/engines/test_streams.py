@@ -1,4 +1,4 @@
-"""Var streams: lines go to several AnyCost streams, each to one, and each stream is pushed, watched and verified."""
+"""The var `streams`: each line goes to one of several AnyCost streams, which are pushed and verified separately."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from loader.config.settings import Stream, read_streams
 from loader.delivery.streams import chosen
 from loader.errors import ConfigurationError, UsageError
 from loader.sandbox.server import SandboxServer, serve_sandbox
-from tests.support.anycost import CONNECTION, KEY, Held, credentials
+from tests.support.anycost import CONNECTION, KEY, BlockingSandbox, credentials
 from tests.support.project import BIN, ROOT
 from tests.support.warehouse import BuiltWarehouse, Template, Usage
 
@@ -25,15 +25,15 @@ IDS = {"CLOUDZERO_CONNECTION_ID_RESEARCH": "conn-r", "CLOUDZERO_CONNECTION_ID_PR
 TEAMS = ("a", "b", "it's \\ odd", "c")
 
 
-def split(warehouse: BuiltWarehouse, streams: Any) -> None:
-    """Run dbt with the var."""
+def build_with_streams(warehouse: BuiltWarehouse, streams: Any) -> None:
+    """Run dbt with this value of the var."""
     warehouse.project.dbt(
         "run", "--select", "cbf_lines", "cbf_hours", variables={"streams": streams} if streams else None
     )
 
 
 def by_stream(warehouse: BuiltWarehouse) -> dict[str, tuple[int, Decimal]]:
-    """Stream → lines, USD, as cbf_hours has them, which must be what cbf_lines has."""
+    """Lines and USD by stream, from cbf_hours; cbf_lines must agree."""
     hours = warehouse.project.rows(
         "select stream, sum(line_count), sum(cost_usd) from cbf.cbf_hours where line_count > 0 group by 1"
     )
@@ -42,8 +42,8 @@ def by_stream(warehouse: BuiltWarehouse) -> dict[str, tuple[int, Decimal]]:
     return {name: (int(count), cost) for name, count, cost in hours}
 
 
-def held(server: SandboxServer) -> dict[str, int]:
-    """Connection → rows that the sandbox holds."""
+def stored_rows(server: SandboxServer) -> dict[str, int]:
+    """Number of rows in the sandbox by connection."""
     return {
         connection: sum(month["rows"] for month in months.values())
         for connection, months in server.sandbox.state()["streams"].items()
@@ -51,13 +51,13 @@ def held(server: SandboxServer) -> dict[str, int]:
 
 
 def rows_of(server: SandboxServer, connection: str) -> list[dict[str, str]]:
-    """What the sandbox holds of the month for one connection."""
+    """The rows of a connection in the sandbox for the month."""
     path = f"/v2/connections/billing/anycost/{connection}/billing_drops/2026-10"
     return list(json.loads(server.sandbox.handle("GET", path, {"Authorization": KEY}, None).body)["billing_drop"])
 
 
 def costs(server: SandboxServer) -> dict[str, Decimal]:
-    """Connection → USD that the sandbox holds of the month."""
+    """USD in the sandbox for the month by connection."""
     return {
         connection: sum((Decimal(row["cost/cost"]) for row in rows_of(server, connection)), Decimal(0))
         for connection in (CONNECTION, "conn-r", "conn-p")
@@ -66,26 +66,26 @@ def costs(server: SandboxServer) -> dict[str, Decimal]:
 
 @pytest.fixture
 def teams(warehouse: BuiltWarehouse, anycost: SandboxServer) -> BuiltWarehouse:
-    """Two hours with a line for each of four teams; c belongs to no name."""
+    """Two hours with a line for each of four teams; team c is in no named stream."""
     warehouse.project.settings = credentials(anycost) | IDS
     warehouse.put({n: [Usage(team.replace("'", "''"), f"{n + 1}.5") for team in TEAMS] for n in range(2)})
-    split(warehouse, BY_TEAM)
+    build_with_streams(warehouse, BY_TEAM)
     return warehouse
 
 
-def test_a_line_goes_to_the_stream_of_its_team_and_is_sent_there_alone(
-    teams: BuiltWarehouse, anycost: SandboxServer
-) -> None:
+def test_lines_are_sent_only_to_the_stream_of_their_team(teams: BuiltWarehouse, anycost: SandboxServer) -> None:
     assert by_stream(teams) == {
-        "": (2, Decimal("4")), "product": (4, Decimal("8")), "research": (2, Decimal("4")),
-    }  # fmt: skip
+        "": (2, Decimal("4")),
+        "product": (4, Decimal("8")),
+        "research": (2, Decimal("4")),
+    }
     sent = teams.project.loader("push", "--window", "pending")
     assert sent.code == 0, sent.err
     assert [line.split(" in ")[0] for line in sent.out.splitlines()][1:] == [
         next(line.split(" in ")[0] for line in sent.out.splitlines() if line.startswith(name))
         for name in ("product", "research")
     ]
-    assert held(anycost) == {CONNECTION: 2, "conn-p": 4, "conn-r": 2}
+    assert stored_rows(anycost) == {CONNECTION: 2, "conn-p": 4, "conn-r": 2}
     for connection, team in ((CONNECTION, "c"), ("conn-r", "a")):
         rows = rows_of(anycost, connection)
         assert {row["resource/tag:team_id"] for row in rows} == {team}
@@ -101,24 +101,24 @@ def test_a_line_goes_to_the_stream_of_its_team_and_is_sent_there_alone(
     verified = teams.project.loader("verify", "--month", "2026-10")
     assert verified.code == 0, verified.err
     assert "research 2026-10: 2 lines" in verified.err
-    # The whole view is what a dry run shows, unless one is named.
+    # A dry run shows the whole view unless a stream is named.
     assert "8 lines in 2 hours" in teams.project.loader("dry-run").err
     assert "4 lines in 2 hours" in teams.project.loader("dry-run", "--stream", "product").err
 
 
-def test_one_stream_is_pushed_alone(teams: BuiltWarehouse, anycost: SandboxServer) -> None:
+def test_option_stream_pushes_one_stream(teams: BuiltWarehouse, anycost: SandboxServer) -> None:
     unknown = teams.project.loader("push", "--window", "pending", "--stream", "sales")
     assert (unknown.code, "is none of: default, product, research" in unknown.err) == (2, True)
     several = teams.project.loader("dry-run", "--window", "pending")
     assert (several.code, "name one with --stream" in several.err) == (2, True)
-    assert held(anycost) == {}
+    assert stored_rows(anycost) == {}
     assert teams.project.loader("push", "--window", "pending", "--stream", "research").code == 0
-    assert held(anycost) == {"conn-r": 2}
+    assert stored_rows(anycost) == {"conn-r": 2}
     assert teams.project.loader("push", "--window", "pending", "--stream", "default").code == 0
-    assert held(anycost) == {"conn-r": 2, CONNECTION: 2}
+    assert stored_rows(anycost) == {"conn-r": 2, CONNECTION: 2}
 
 
-def test_a_dry_run_of_an_unknown_stream_is_refused_and_one_without_lines_shows_none(teams: BuiltWarehouse) -> None:
+def test_dry_run_of_unknown_and_empty_streams(teams: BuiltWarehouse) -> None:
     unknown = teams.project.loader("dry-run", "--stream", "prodct")
     assert (unknown.code, unknown.out, unknown.err.count("\n")) == (2, "", 1)
     assert "--stream 'prodct' is none of: default, product, research." in unknown.err
@@ -127,37 +127,41 @@ def test_a_dry_run_of_an_unknown_stream_is_refused_and_one_without_lines_shows_n
     unknown = teams.project.loader("dry-run", "--stream", "prodct")
     assert (unknown.code, "is none of: default, product, research." in unknown.err) == (2, True)
     assert "4 lines in 2 hours" in teams.project.loader("dry-run", "--stream", "product").err
-    # Without the var the default stream has all lines, and another that the environment names has none.
-    split(teams, None)
+    # Without the var the default stream has all lines; other streams of the environment have none.
+    build_with_streams(teams, None)
     assert "8 lines in 2 hours" in teams.project.loader("dry-run", "--stream", "default").err
     named = teams.project.loader("dry-run", "--stream", "later", CLOUDZERO_CONNECTION_ID_LATER="conn-l")
     assert (named.code, "0 lines in 0 hours" in named.err) == (0, True), named.err
     assert "gpt-4o" not in named.out
 
 
-def test_check_and_validate_ask_for_every_stream(teams: BuiltWarehouse, anycost: SandboxServer) -> None:
+def test_check_and_validate_cover_every_stream(teams: BuiltWarehouse, anycost: SandboxServer) -> None:
     checked = json.loads(teams.project.loader("check", "--format", "json").out)["checks"]
     assert [(each["check"], each["ok"]) for each in checked] == [
-        ("profile", True), ("credentials", True), ("views", True),
-        ("cloudzero (default)", True), ("cloudzero (product)", True), ("cloudzero (research)", True),
-    ]  # fmt: skip
+        ("profile", True),
+        ("credentials", True),
+        ("views", True),
+        ("cloudzero (default)", True),
+        ("cloudzero (product)", True),
+        ("cloudzero (research)", True),
+    ]
     validated = teams.project.loader("validate", "--window", "pending", "--format", "json")
     assert validated.code == 0, validated.err
     bodies = json.loads(validated.out)["bodies"]
     assert [(each["stream"], each["rows"], each["errors"]) for each in bodies] == [
-        ("default", 2, []), ("product", 4, []), ("research", 2, []),
-    ]  # fmt: skip
+        ("default", 2, []),
+        ("product", 4, []),
+        ("research", 2, []),
+    ]
     one = teams.project.loader("validate", "--window", "pending", "--stream", "research", "--format", "json")
     assert [each["stream"] for each in json.loads(one.out)["bodies"]] == ["research"]
     del teams.project.settings["CLOUDZERO_CONNECTION_ID_PRODUCT"]
     found = teams.project.loader("check")
     assert (found.code, "CLOUDZERO_CONNECTION_ID_PRODUCT is not set" in found.err) == (3, True)
-    assert held(anycost) == {}
+    assert stored_rows(anycost) == {}
 
 
-def test_a_stream_without_an_id_stops_everything_before_it_begins(
-    teams: BuiltWarehouse, anycost: SandboxServer
-) -> None:
+def test_missing_connection_id_stops_before_anything_is_sent(teams: BuiltWarehouse, anycost: SandboxServer) -> None:
     del teams.project.settings["CLOUDZERO_CONNECTION_ID_PRODUCT"]
     for command in (("push", "--window", "pending"), ("push", "--window", "pending", "--stream", "research")):
         found = teams.project.loader(*command)
@@ -170,50 +174,52 @@ def test_a_stream_without_an_id_stops_everything_before_it_begins(
         3,
         True,
     )
-    assert held(anycost) == {}
+    assert stored_rows(anycost) == {}
 
 
-def test_one_stream_that_is_refused_does_not_keep_the_others(teams: BuiltWarehouse, anycost: SandboxServer) -> None:
+def test_failure_of_one_stream_does_not_stop_the_others(teams: BuiltWarehouse, anycost: SandboxServer) -> None:
     teams.project.settings["CLOUDZERO_CONNECTION_ID_PRODUCT"] = "sandbox-refuses"
     teams.project.write(
         "update cbf.int_usage__hourly set cost_usd = cost_usd + 1 where team_id = 'b'"
-    )  # product's lines are no longer those that cbf_hours speaks of
+    )  # the lines of product no longer match cbf_hours
     found = teams.project.loader("push", "--window", "pending")
     assert found.code == 6
     assert "1 of 3 streams failed: product" in found.err.splitlines()[-1]
     assert "Stream product: cbf_lines and cbf_hours disagree" in found.err
-    assert held(anycost) == {CONNECTION: 2, "conn-r": 2}
+    assert stored_rows(anycost) == {CONNECTION: 2, "conn-r": 2}
 
 
 @pytest.mark.parametrize("command", [("push", "--window", "pending"), ("verify", "--month", "2026-10", "--repair")])
-def test_a_signal_in_the_last_body_of_a_stream_leaves_the_others(
-    command: tuple[str, ...], teams: BuiltWarehouse
-) -> None:
-    sandbox = Held()
+def test_signal_during_one_stream_leaves_the_others_unsent(command: tuple[str, ...], teams: BuiltWarehouse) -> None:
+    sandbox = BlockingSandbox()
     with serve_sandbox(sandbox) as server:
         teams.project.settings |= credentials(server)
         process = subprocess.Popen(
-            [BIN / "loader", *command], cwd=ROOT, env=teams.project.environment(), text=True,
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-        )  # fmt: skip
+            [BIN / "loader", *command],
+            cwd=ROOT,
+            env=teams.project.environment(),
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
         assert sandbox.entered.wait(60)
         process.send_signal(signal.SIGTERM)
-        sandbox.go.set()
+        sandbox.release.set()
         _, err = process.communicate(timeout=60)
         assert process.returncode == 143, err
         assert "Stopped by SIGTERM. Not begun: product, research." in err.splitlines()[-1]
-        assert held(server) == {CONNECTION: 2}
+        assert stored_rows(server) == {CONNECTION: 2}
 
 
-def test_a_team_that_moves_leaves_its_old_stream(teams: BuiltWarehouse, anycost: SandboxServer) -> None:
+def test_moved_team_is_removed_from_its_old_stream(teams: BuiltWarehouse, anycost: SandboxServer) -> None:
     assert teams.project.loader("push", "--window", "pending").code == 0
-    split(teams, {"by": "team", "names": {"research": ["a", "c"], "product": ["b", "it's \\ odd"]}})
+    build_with_streams(teams, {"by": "team", "names": {"research": ["a", "c"], "product": ["b", "it's \\ odd"]}})
     assert set(by_stream(teams)) == {"product", "research"}
-    # The default stream has lost its hours, but the two together have lost nothing.
+    # The default stream has lost its hours, but the streams together have lost nothing.
     assert teams.project.loader("push", "--window", "pending").code == 0
     assert costs(anycost) == {CONNECTION: 0, "conn-r": Decimal(8), "conn-p": Decimal(8)}
-    # Back to one stream, and a push that ends between the two: the default has all, the others theirs as well.
-    split(teams, None)
+    # Back to one stream: after the push of the default stream, lines are in two streams until the others are pushed.
+    build_with_streams(teams, None)
     assert teams.project.loader("push", "--window", "pending", "--stream", "default").code == 0
     assert costs(anycost) == {CONNECTION: Decimal(16), "conn-r": Decimal(8), "conn-p": Decimal(8)}
     status = json.loads(teams.project.loader("status", "--format", "json").out)
@@ -222,32 +228,33 @@ def test_a_team_that_moves_leaves_its_old_stream(teams: BuiltWarehouse, anycost:
     assert costs(anycost) == {CONNECTION: Decimal(16), "conn-r": 0, "conn-p": 0}
 
 
-def test_money_that_is_in_no_stream_any_more_is_not_taken_for_moved(
-    teams: BuiltWarehouse, anycost: SandboxServer
-) -> None:
+def test_lost_lines_are_not_mistaken_for_moved_ones(teams: BuiltWarehouse, anycost: SandboxServer) -> None:
     assert teams.project.loader("push", "--window", "pending").code == 0
     teams.project.write("delete from cbf.int_usage__hourly where team_id = 'c' and cost_usd = 1.5")
-    teams.project.dbt("run", "--full-refresh", "--select", "cbf_lines", "cbf_hours", variables={
-        "streams": {"by": "team", "names": {"research": ["a", "c"], "product": ["b", "it's \\ odd"]}}
-    })  # fmt: skip
-    kept = teams.project.loader("push", "--window", "pending")
-    # Of the first hour c's line is gone, of the second it has moved.
-    assert (kept.code, "Held back 1 hour(s) that cost less" in kept.err) == (6, True)
+    teams.project.dbt(
+        "run",
+        "--full-refresh",
+        "--select",
+        "cbf_lines",
+        "cbf_hours",
+        variables={"streams": {"by": "team", "names": {"research": ["a", "c"], "product": ["b", "it's \\ odd"]}}},
+    )
+    pushed = teams.project.loader("push", "--window", "pending")
+    # The line of team c is gone from the first hour, and has moved in the second.
+    assert (pushed.code, "Held back 1 hour(s) that cost less" in pushed.err) == (6, True)
     assert costs(anycost) == {CONNECTION: Decimal("1.5"), "conn-r": Decimal("6.5"), "conn-p": Decimal(8)}
     assert teams.project.loader("push", "--window", "pending", "--allow-shrink").code == 0
     assert costs(anycost) == {CONNECTION: 0, "conn-r": Decimal("6.5"), "conn-p": Decimal(8)}
 
 
-def test_hours_that_a_connection_without_a_name_holds_as_well_are_told(
-    teams: BuiltWarehouse, anycost: SandboxServer
-) -> None:
+def test_warns_of_hours_that_an_unconfigured_connection_also_has(teams: BuiltWarehouse, anycost: SandboxServer) -> None:
     assert teams.project.loader("push", "--window", "pending").code == 0
-    split(teams, None)
+    build_with_streams(teams, None)
     for name in IDS:
         del teams.project.settings[name]
-    told = teams.project.loader("push", "--window", "pending")
-    assert (told.code, told.err.count("Warning:")) == (0, 2)
-    assert "Warning: the connection conn-r holds 2 of these hours as well, $4.0" in told.err
+    pushed = teams.project.loader("push", "--window", "pending")
+    assert (pushed.code, pushed.err.count("Warning:")) == (0, 2)
+    assert "Warning: the connection conn-r holds 2 of these hours as well, $4.0" in pushed.err
     assert costs(anycost) == {CONNECTION: Decimal(16), "conn-r": Decimal(4), "conn-p": Decimal(8)}
     teams.project.settings |= {"CLOUDZERO_CONNECTION_ID_OLD": "conn-r", "CLOUDZERO_CONNECTION_ID_OLD_2": "conn-p"}
     emptied = teams.project.loader("push", "--window", "pending")
@@ -255,25 +262,25 @@ def test_hours_that_a_connection_without_a_name_holds_as_well_are_told(
     assert costs(anycost) == {CONNECTION: Decimal(16), "conn-r": 0, "conn-p": 0}
 
 
-def test_by_provider_and_by_hash(tmp_path: Path, template_of: Callable[[str], Template]) -> None:
+def test_streams_by_provider_and_by_hash(tmp_path: Path, template_of: Callable[[str], Template]) -> None:
     found = {}
     for engine in ("duckdb", "postgres"):
         warehouse = template_of(engine).copy(tmp_path / engine)
         warehouse.put({0: [Usage(f"t{n}", "0.5") for n in range(60)]})
-        split(warehouse, {"by": "provider", "names": {"oa": ["OpenAI"], "other": ["aws"]}})
+        build_with_streams(warehouse, {"by": "provider", "names": {"oa": ["OpenAI"], "other": ["aws"]}})
         assert by_stream(warehouse) == {"oa": (60, Decimal("30.0"))}
-        split(warehouse, {"by": "hash", "names": ["one", "two", "three"]})
+        build_with_streams(warehouse, {"by": "hash", "names": ["one", "two", "three"]})
         counts = by_stream(warehouse)
         assert set(counts) == {"one", "two", "three"}
         assert all(10 <= count <= 30 for count, _ in counts.values())
         found[engine] = sorted(warehouse.project.rows('select "resource/id", stream from cbf.cbf_lines'))
-        split(warehouse, {"by": "hash", "names": ["all"]})
+        build_with_streams(warehouse, {"by": "hash", "names": ["all"]})
         assert by_stream(warehouse) == {"all": (60, Decimal("30.0"))}
     assert found["duckdb"] == found["postgres"]
 
 
 @pytest.mark.parametrize(
-    ("streams", "words"),
+    ("streams", "message"),
     [
         ([1], "must say by and names"),
         ({"by": "month", "names": ["a"]}, "must say by and names"),
@@ -286,16 +293,16 @@ def test_by_provider_and_by_hash(tmp_path: Path, template_of: Callable[[str], Te
         ({"by": "hash", "names": ["a", "a"]}, "once"),
     ],
 )
-def test_a_var_that_makes_no_sense_is_told(
-    streams: Any, words: str, tmp_path: Path, template_of: Callable[[str], Template]
+def test_invalid_var_is_reported(
+    streams: Any, message: str, tmp_path: Path, template_of: Callable[[str], Template]
 ) -> None:
     warehouse = template_of("duckdb").copy(tmp_path)
     found = warehouse.project.dbt("compile", "--select", "cbf_lines", variables={"streams": streams}, ok=False)
     assert found.code != 0
-    assert words in " ".join(found.out.split())
+    assert message in " ".join(found.out.split())
 
 
-def test_the_environment_names_streams() -> None:
+def test_streams_from_the_environment() -> None:
     url = "https://api.cloudzero.com"
     assert read_streams({}) == []
     found = read_streams({"CLOUDZERO_CONNECTION_ID_B_2": "y", "CLOUDZERO_CONNECTION_ID": "x", "CLOUDZERO_API_KEY": "k"})

@@ -1,6 +1,6 @@
-"""Hundreds of random schedules: whatever happens on the way, AnyCost ends up with every hour once and right.
+"""Random schedules of pushes: whatever fails on the way, AnyCost ends up with every hour exactly once.
 
-A few in an ordinary run; more with `make torture`, which takes SEEDS (`1-300`, or `17` to play one again).
+An ordinary test run plays a few; `make torture` plays more, with SEEDS (`1-300`, or `17` to repeat one).
 """
 
 from __future__ import annotations
@@ -11,23 +11,23 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.torture import TOTALS, play
+from tests.support.torture import TOTALS, run_schedule
 from tests.support.warehouse import Template
 
 
 def seeds() -> list[int]:
-    """Those of the environment, else a few."""
+    """The seeds of TORTURE_SEEDS, or a few by default."""
     first, _, last = os.environ.get("TORTURE_SEEDS", "1-8").partition("-")
     return list(range(int(first), int(last or first) + 1))
 
 
 @pytest.mark.parametrize("engine", ["duckdb", "postgres"])
 @pytest.mark.parametrize("seed", seeds())
-def test_every_hour_once_and_right(
+def test_every_hour_arrives_exactly_once(
     seed: int,
     engine: str,
     template_of: Callable[[str], Template],
     tmp_path: Path,
 ) -> None:
-    TOTALS.update(play(seed, template_of(engine).copy(tmp_path), tmp_path))
+    TOTALS.update(run_schedule(seed, template_of(engine).copy(tmp_path), tmp_path))
     TOTALS["schedules"] += 1

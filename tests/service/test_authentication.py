@@ -187,12 +187,12 @@ def test_requests_beyond_the_limit_are_refused_except_probes(with_key: RunningSe
     def status() -> int:
         return with_key.request("GET", "/login").status_code
 
-    with ExitStack() as held:
+    with ExitStack() as connections:
         for _ in range(MAX_REQUESTS + 70):  # some send a request, some are idle
-            held.enter_context(socket.create_connection(address))
+            connections.enter_context(socket.create_connection(address))
         for _ in range(MAX_REQUESTS):
-            asking = held.enter_context(socket.create_connection(address))
-            asking.sendall(body_to_come)
+            client = connections.enter_context(socket.create_connection(address))
+            client.sendall(body_to_come)
         assert eventually(503, status)
         answer = with_key.request("GET", "/metrics")
         assert (answer.status_code, answer.json()["error"]["type"]) == (503, "busy")

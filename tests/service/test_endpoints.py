@@ -16,7 +16,7 @@ from loader.hours import HOUR, iso
 from loader.sandbox.server import SandboxServer, serve_sandbox
 from loader.service import exports
 from tests.service.service_process import BEARER, MASTER_KEY, RunningService, serving, shows_no_secret, start
-from tests.support.anycost import Held, credentials, held, read_back
+from tests.support.anycost import BlockingSandbox, credentials, read_back, stored_months
 from tests.support.warehouse import START, BuiltWarehouse, Usage
 
 A, B = Usage("a", "0.1"), Usage("b", "0.000000000000000002")
@@ -62,7 +62,7 @@ def running(built: BuiltWarehouse, monkeypatch: pytest.MonkeyPatch) -> Iterator[
 def sent_hours(anycost: SandboxServer) -> list[int]:
     """The hours in the sandbox, counted from START."""
     names = {iso(START + number * HOUR): number for number in range(-50, 50)}
-    return sorted(names[hour] for month in held(anycost).values() for hour in month["hours"])
+    return sorted(names[hour] for month in stored_months(anycost).values() for hour in month["hours"])
 
 
 def run_curl(command: str, running: RunningService, **changes: str) -> Any:
@@ -85,7 +85,7 @@ def test_curl_commands_of_litellms_documentation_work(
     assert list(shown["dry_run_data"]) == ["usage_data", "cbf_data", "summary"]
     assert list(shown["dry_run_data"]["summary"]) == ["total_cost", "total_tokens", "total_records"]
     assert len(shown["dry_run_data"]["cbf_data"]) == 10
-    assert held(anycost) == {}
+    assert stored_months(anycost) == {}
     # The same output as the command, to the last digit.
     assert json.loads(built.project.loader("dry-run", "--format", "json").out) == shown
 
@@ -132,9 +132,13 @@ def test_since_applies_to_exports(
     with serving(built.project, monkeypatch) as running:
         scheduled_run = running.service.scheduled_run
         endpoint = exports.Exports(
-            replace(scheduled_run.job, since=START + 4 * HOUR), scheduled_run.access, scheduled_run.metrics, scheduled_run.snapshots, running.stop,
+            replace(scheduled_run.job, since=START + 4 * HOUR),
+            scheduled_run.access,
+            scheduled_run.metrics,
+            scheduled_run.snapshots,
+            running.stop,
             threading.BoundedSemaphore(1),
-        )  # fmt: skip
+        )
         endpoint.export(exports.ExportRequest(limit=100))
         assert sent_hours(anycost) == [4, 5]
         with pytest.raises(
@@ -201,9 +205,10 @@ def shared_service(
     warehouse = template_of("duckdb").copy(tmp_path_factory.mktemp("one"))
     warehouse.put({number: [A, B] for number in range(6)})
     warehouse.project.settings = {
-        "CLOUDZERO_API_KEY": "a-key-that-must-not-show-4711", "CLOUDZERO_CONNECTION_ID": "c",
+        "CLOUDZERO_API_KEY": "a-key-that-must-not-show-4711",
+        "CLOUDZERO_CONNECTION_ID": "c",
         "CLOUDZERO_API_URL": "http://127.0.0.1:9",
-    }  # fmt: skip
+    }
     with serving(warehouse.project, module_patch) as running:
         yield running
 
@@ -323,7 +328,7 @@ def test_incomplete_hours_are_left_out_and_reported(
 def test_only_one_push_at_a_time(warehouse: BuiltWarehouse, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(exports, "LOCK_TIMEOUT", 0.0)
     monkeypatch.setattr(exports, "DRY_RUN_WAIT", 0.0)
-    sandbox = Held()
+    sandbox = BlockingSandbox()
     with serve_sandbox(sandbox) as server:
         warehouse.project.settings = credentials(server)
         warehouse.put({number: [A, B] for number in range(6)})
@@ -333,12 +338,12 @@ def test_only_one_push_at_a_time(warehouse: BuiltWarehouse, monkeypatch: pytest.
             answer = running.request("POST", "/cloudzero/export", {})
             assert answer.status_code == 409
             assert answer.json()["error"]["type"] == "locked"
-            sandbox.go.set()
+            sandbox.release.set()
             assert push.wait() == 0
 
             # Two exports of the same service.
             sandbox.entered.clear()
-            sandbox.go.clear()
+            sandbox.release.clear()
             warehouse.put({6: [A], 40: [A]})
             answers: list[int] = []
             first = threading.Thread(
@@ -349,7 +354,7 @@ def test_only_one_push_at_a_time(warehouse: BuiltWarehouse, monkeypatch: pytest.
             assert running.request("POST", "/cloudzero/export", {}).status_code == 409
             dry_run = running.request("POST", "/cloudzero/dry-run", {}).status_code
             assert dry_run == (200 if warehouse.project.database else 409)
-            sandbox.go.set()
+            sandbox.release.set()
             first.join()
             assert answers == [200]
             assert running.request("POST", "/cloudzero/dry-run", {}).status_code == 200
@@ -358,7 +363,7 @@ def test_only_one_push_at_a_time(warehouse: BuiltWarehouse, monkeypatch: pytest.
 def test_stopped_export_finishes_the_request_in_progress(
     warehouse: BuiltWarehouse, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    sandbox = Held()
+    sandbox = BlockingSandbox()
     with serve_sandbox(sandbox) as server:
         warehouse.project.settings = credentials(server)
         warehouse.put({number: [A, B] for number in range(6)})  # two months, so two bodies
@@ -368,7 +373,7 @@ def test_stopped_export_finishes_the_request_in_progress(
             asking.start()
             assert sandbox.entered.wait(60)
             running.stop.set()
-            sandbox.go.set()
+            sandbox.release.set()
             asking.join()
             assert answers[0].status_code == 503
             assert "Sent: 4 hours" in answers[0].json()["error"]["message"]

@@ -364,14 +364,14 @@ def test_missing_duckdb_file_is_explained(tmp_path: Path, browser: Browser) -> N
 @pytest.mark.parametrize("warehouse", ["duckdb"], indirect=True)
 def test_locked_duckdb_file_shows_the_previous_data(pushed: BuiltWarehouse, stream: Stream, browser: Browser) -> None:
     with page_of(pushed.project, [stream]) as url, open_page(browser, url) as visit:
-        program = "import duckdb, sys; c = duckdb.connect(sys.argv[1]); print('held', flush=True); sys.stdin.read()"
+        program = "import duckdb, sys; c = duckdb.connect(sys.argv[1]); print('locked', flush=True); sys.stdin.read()"
         with subprocess.Popen(
             [sys.executable, "-c", program, str(pushed.project.duckdb_file)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
         ) as holder:
             assert holder.stdout and holder.stdin
-            assert holder.stdout.readline() == b"held\n"
+            assert holder.stdout.readline() == b"locked\n"
             visit.refresh()
             visit.page.wait_for_selector("#problem:not([hidden])")
             notice = visit.text("#problem")

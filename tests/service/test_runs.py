@@ -26,7 +26,7 @@ from loader.sandbox.server import SandboxServer, serve_sandbox
 from loader.service.schedule import make_schedule
 from loader.stopping import StopSignal
 from tests.service.service_process import BEARER, MASTER_KEY, serving, shows_no_secret, started
-from tests.support.anycost import KEY, Held, credentials, held, read_back
+from tests.support.anycost import KEY, BlockingSandbox, credentials, read_back, stored_months
 from tests.support.litellm.requests import spend_log
 from tests.support.project import BIN, ROOT, Project, put
 from tests.support.warehouse import START, BuiltWarehouse, Usage
@@ -114,7 +114,7 @@ def test_missing_configuration_is_reported_before_dbt_runs(tmp_path: Path) -> No
 
 def test_run_is_skipped_during_another_run_or_push(warehouse: BuiltWarehouse) -> None:
     project = warehouse.project
-    sandbox = Held()
+    sandbox = BlockingSandbox()
     with serve_sandbox(sandbox) as server:
         project.settings = credentials(server)
         warehouse.put({number: [A, B] for number in range(6)})
@@ -123,17 +123,17 @@ def test_run_is_skipped_during_another_run_or_push(warehouse: BuiltWarehouse) ->
             with started(project, "run", "--lock-timeout", "0s") as second:
                 assert second.wait() == 6
                 assert "Another `loader run` or `loader serve` is at work" in second.lines[-1]
-            sandbox.go.set()
+            sandbox.release.set()
             assert first.wait() == 0
         # A push does not take the run lock; its own lock stops the run, before dbt.
         sandbox.entered.clear()
-        sandbox.go.clear()
+        sandbox.release.clear()
         warehouse.put({0: [A, A]})
         with started(project, "push", "--window", "pending", "--settle-for", "0s") as push:
             assert sandbox.entered.wait(180)
             with started(project, "run", "--lock-timeout", "0s") as second:
                 assert second.wait() == 6, second.lines
-            sandbox.go.set()
+            sandbox.release.set()
             assert push.wait() == 0
 
 
@@ -262,7 +262,7 @@ def test_service_builds_sends_and_shuts_down_gracefully(fresh: Project, anycost:
 
 
 def test_stopped_service_finishes_the_request_in_progress(warehouse: BuiltWarehouse) -> None:
-    sandbox = Held()
+    sandbox = BlockingSandbox()
     with serve_sandbox(sandbox) as server:
         warehouse.project.settings = credentials(server)
         warehouse.put({number: [A, B] for number in range(6)})  # two months, so two bodies
@@ -274,15 +274,15 @@ def test_stopped_service_finishes_the_request_in_progress(warehouse: BuiltWareho
             with pytest.raises(requests.ConnectionError):
                 while True:
                     requests.get(f"{url}/health", timeout=60)
-            sandbox.go.set()
+            sandbox.release.set()
             assert process.wait() == 0
             assert "Sent: 4 hours" in process.line_with("Run stopped")
         assert [row[0] for row in warehouse.log()] == ["begun"] * 4 + ["accepted"] * 4
-        assert list(held(server)) == ["2026-10"]
+        assert list(stored_months(server)) == ["2026-10"]
 
 
 def test_second_signal_exits_immediately_and_the_next_run_sends_the_rest(warehouse: BuiltWarehouse) -> None:
-    sandbox = Held()
+    sandbox = BlockingSandbox()
     with serve_sandbox(sandbox) as server:
         warehouse.project.settings = credentials(server)
         warehouse.put({number: [A, B] for number in range(6)})
@@ -294,13 +294,13 @@ def test_second_signal_exits_immediately_and_the_next_run_sends_the_rest(warehou
                 while True:
                     requests.get(f"{url}/health", timeout=60)
             assert process.wait(signal.SIGTERM) == 143
-        sandbox.go.set()
+        sandbox.release.set()
         assert warehouse.project.loader("run", "--settle-for", "0s").code == 0
-        assert sum(month["rows"] for month in held(server).values()) == 12
+        assert sum(month["rows"] for month in stored_months(server).values()) == 12
 
 
 def test_only_one_of_two_services_runs(warehouse: BuiltWarehouse) -> None:
-    sandbox = Held()
+    sandbox = BlockingSandbox()
     with serve_sandbox(sandbox) as server:
         warehouse.project.settings = credentials(server)
         warehouse.put({number: [A, B] for number in range(6)})
@@ -312,7 +312,7 @@ def test_only_one_of_two_services_runs(warehouse: BuiltWarehouse) -> None:
                 assert 'litellm_cbf_runs_total{outcome="locked"} 1.0' in metrics
                 assert 'litellm_cbf_runs_total{outcome="failed"} 0.0' in metrics
                 assert "litellm_cbf_sent_lines_total 0.0" in metrics
-                sandbox.go.set()
+                sandbox.release.set()
                 assert "sent 6 hours, 12 lines" in one.line_with("Run ")
                 assert (one.wait(signal.SIGTERM), other.wait(signal.SIGTERM)) == (0, 0)
         assert [row[0] for row in warehouse.log()].count("accepted") == 6

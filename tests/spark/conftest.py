@@ -1,4 +1,4 @@
-"""One Spark session for all tests here: its start is what costs most. Without PySpark they are not collected."""
+"""One Spark session for all tests of this folder, because starting it is slow. Not collected without PySpark."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ if importlib.util.find_spec("pyspark") is None:
 
 @pytest.fixture(scope="session")
 def spark_project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[], SparkProject]]:
-    """Makes empty projects, each a schema of its own in the one metastore that a session has."""
+    """Creates empty projects, each with its own schema in the metastore of the session."""
     settings = pytest.MonkeyPatch()
-    # Hours must be UTC wherever the process runs.
+    # Hours must be UTC whatever the time zone of the process.
     settings.setenv("TZ", "America/New_York")
     time.tzset()
-    # Many small statements: what Java would gain by compiling more is less than the compiling costs.
+    # For many small statements, more optimization by the JIT compiler costs more than it gains.
     settings.setenv("JAVA_TOOL_OPTIONS", "-XX:TieredStopAtLevel=1 -XX:ReservedCodeCacheSize=256m -XX:+UseSerialGC")
     configuration = tmp_path_factory.mktemp("spark-conf")
     (configuration / "spark-defaults.conf").write_text("spark.sql.codegen.wholeStage false\n")

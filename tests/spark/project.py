@@ -1,4 +1,4 @@
-"""The project on Spark: dbt runs in this process, because a session of Spark takes long to start."""
+"""The project on Spark. dbt runs in this process, because a Spark session takes long to start."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.support.project import ROOT, Outcome, Project
 
 @dataclass
 class SparkProject(Project):
-    """One schema in the metastore of the session."""
+    """A project with a schema of its own in the metastore of the session."""
 
     warehouse: Path = field(kw_only=True)
     schema: str = field(kw_only=True)
@@ -29,7 +29,7 @@ class SparkProject(Project):
         return "spark"
 
     def environment(self) -> dict[str, str]:
-        """What dbt sees."""
+        """The environment of dbt."""
         return super().environment() | {"DBT_SCHEMA": self.schema, "LOADER_SPARK_WAREHOUSE": str(self.warehouse)}
 
     def dbt(self, *arguments: str, variables: Mapping[str, Any] | None = None, ok: bool = True) -> Outcome:
@@ -49,27 +49,27 @@ class SparkProject(Project):
             command += ["--vars", yaml.safe_dump(dict(variables))]
         lines: list[str] = []
 
-        def note(event: Any) -> None:
+        def record(event: Any) -> None:
             lines.append(event.info.msg)
 
         with mock.patch.dict(os.environ, self.environment(), clear=True):
-            result = dbtRunner(callbacks=[note]).invoke(command)
+            result = dbtRunner(callbacks=[record]).invoke(command)
         out = "\n".join(lines)
         assert not ok or result.success, out
         return Outcome(0 if result.success else 1, out, "")
 
     def build(self, *arguments: str, tests: bool = False, **kwargs: Any) -> Outcome:
-        """As everywhere, but without what nobody asks for: each node takes Spark a second."""
+        """As `Project.build`, but by default without models that the tests do not read: each node takes a second."""
         tests = tests and self.data_tests
-        unasked = (
+        excluded = (
             ()
             if tests or arguments
             else ("--exclude", "rejected_spend_logs", "cbf_as_of", "push_log", "reconciliation_amounts")
         )
-        return super().build(*unasked, *arguments, tests=tests, **kwargs)
+        return super().build(*excluded, *arguments, tests=tests, **kwargs)
 
     def rows(self, statement: str) -> list[tuple[Any, ...]]:
-        """Rows from the warehouse itself. Times come as text, because PySpark turns them into the process's zone."""
+        """Query the warehouse directly. Timestamps are cast, because PySpark converts them to the local time zone."""
         from pyspark.sql import SparkSession
         from pyspark.sql.types import TimestampType
 
@@ -81,5 +81,5 @@ class SparkProject(Project):
         return [tuple(row) for row in found.collect()]
 
     def write(self, statement: str) -> None:
-        """Change the warehouse itself."""
+        """Change the warehouse directly."""
         self.rows(statement)

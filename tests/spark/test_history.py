@@ -1,4 +1,4 @@
-"""What was summed stays on Spark as well, though it overwrites whole days."""
+"""Summed hours are kept on Spark as well, although it overwrites whole days."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from decimal import Decimal
 
 import pytest
 
-from tests.engines import test_history as everywhere
+from tests.engines import test_history as on_all_engines
 from tests.spark.project import SparkProject
 from tests.support.litellm.requests import spend_log
 from tests.support.project import put
@@ -15,20 +15,20 @@ from tests.support.project import put
 
 @pytest.fixture(autouse=True)
 def without_data_tests(project: SparkProject) -> None:
-    """They run on the awkward requests of test_sources; a hundred small statements more for each build say nothing new."""
+    """Skip data tests here: they run in test_sources, and would add a hundred small statements to each build."""
     project.data_tests = False
 
 
 def test_hours_outlive_their_source_and_late_rows_are_found(project: SparkProject) -> None:
-    everywhere.test_hours_outlive_their_source_and_late_rows_are_found(project)
+    on_all_engines.test_hours_outlive_their_source_and_late_rows_are_found(project)
 
 
-def test_a_day_keeps_its_other_hours_and_what_a_dimension_said_of_them(project: SparkProject) -> None:
-    early = [spend_log(f"e{n}", everywhere.START + timedelta(hours=n), request_tags=["env:prod"]) for n in range(3)]
+def test_other_hours_of_a_day_keep_their_cost_and_dimensions(project: SparkProject) -> None:
+    early = [spend_log(f"e{n}", on_all_engines.START + timedelta(hours=n), request_tags=["env:prod"]) for n in range(3)]
     put(project, early)
     project.build(variables={"line_dimensions": ["tag:env"]})
-    # The source forgets the first two hours and the dimension goes; the third hour and a fourth of that day are built.
-    late = [early[2], spend_log("late", everywhere.START + timedelta(hours=3), spend=1.0)]
+    # The first two hours are deleted from the source and the dimension is removed; hours three and four are built.
+    late = [early[2], spend_log("late", on_all_engines.START + timedelta(hours=3), spend=1.0)]
     put(project, late)
     project.build(tests=True, variables={"line_dimensions": ["user"], "lookback_hours": 1})
     rows = project.rows("select hour(usage_hour), tag__env, cost_usd from cbf.int_usage__hourly order by 1")

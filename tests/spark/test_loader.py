@@ -1,4 +1,4 @@
-"""The loader on Spark sends what it sends from DuckDB, byte for byte."""
+"""The loader on Spark sends the same bytes as on DuckDB."""
 
 from __future__ import annotations
 
@@ -18,29 +18,33 @@ from loader.hours import HOUR, iso
 from loader.sandbox.anycost import AnyCostSandbox
 from loader.sandbox.server import SandboxServer, serve_sandbox
 from tests.spark.project import SparkProject
-from tests.support.anycost import KEY, credentials, held, read_back
+from tests.support.anycost import KEY, credentials, read_back, stored_months
 from tests.support.litellm.requests import Row, spend_log, write
 from tests.support.project import Project
 
-START = datetime(2026, 11, 1, 4, tzinfo=timezone.utc)  # in New York a clock goes back between the second and the third
+START = datetime(2026, 11, 1, 4, tzinfo=timezone.utc)  # in New York, clocks go back between the second and third hour
 WINDOW = ("--start", iso(START), "--end", iso(START + 3 * HOUR))
 NAMES = ("plain", "O'Brien \\ \\n''", 'say "hi" %s {x} ? ;--', "漢字 é\tx`y")
 
 
 def requests() -> list[Row]:
-    """Three hours of costs from 10^-12 on, by users whose names trip quoting."""
+    """Three hours with costs from 10^-12 on, by users whose names need quoting."""
     return [
         spend_log(
-            f"r{hour}-{number}", START + hour * HOUR + timedelta(minutes=59), user=name, end_user=name,
-            spend=(1e-12, 0.1, 0.0, 123456.789)[number], metadata={"user_api_key_team_alias": name},
+            f"r{hour}-{number}",
+            START + hour * HOUR + timedelta(minutes=59),
+            user=name,
+            end_user=name,
+            spend=(1e-12, 0.1, 0.0, 123456.789)[number],
+            metadata={"user_api_key_team_alias": name},
         )
         for hour in range(3)
         for number, name in enumerate(NAMES)
-    ]  # fmt: skip
+    ]
 
 
 def loader(project: Project, *arguments: str, code: int = 0, **settings: str) -> Result:
-    """Run a command in this process: a session of Spark takes long to start."""
+    """Run a command in this process, because a Spark session takes long to start."""
     with mock.patch.dict(os.environ, project.environment() | settings, clear=True):
         result = CliRunner().invoke(main, arguments)
     assert result.exit_code == code, (result.output, result.exception)
@@ -50,7 +54,7 @@ def loader(project: Project, *arguments: str, code: int = 0, **settings: str) ->
 
 
 def log(project: Project) -> list[tuple[object, ...]]:
-    """What two engines must agree on of the push log."""
+    """The columns of the push log that must be equal on both engines."""
     columns = (
         "connection_id, sequence, hour(usage_hour), operation, outcome, fingerprint, line_count, cost_usd, byte_count"
     )
@@ -61,13 +65,13 @@ def log(project: Project) -> list[tuple[object, ...]]:
 
 
 def rows(server: SandboxServer) -> list[str]:
-    """What AnyCost was sent, each row with its members in their order. DuckDB puts the lines of an hour in none."""
+    """The rows in the sandbox, with their members in order. Sorted, because DuckDB does not order lines of an hour."""
     return sorted(json.dumps(row) for row in read_back(server))
 
 
 @pytest.fixture
 def on_spark(spark_project: Callable[[], SparkProject], tmp_path: Path) -> SparkProject:
-    """Built by dbt, with all that a push needs."""
+    """A project built by dbt, with everything that a push needs."""
     project = spark_project()
     write(requests(), project.logs, "jsonl")
     project.settings["XDG_STATE_HOME"] = str(tmp_path / "state")
@@ -91,7 +95,7 @@ def test_spark_sends_what_duckdb_sends(on_spark: SparkProject, tmp_path: Path, a
             assert here.stdout.split(" in ")[0] == there.stdout.split(" in ")[0]
         assert "Sent 3 hours" in here.stdout
         assert rows(anycost) == rows(elsewhere)
-        assert held(anycost) == held(elsewhere)
+        assert stored_months(anycost) == stored_months(elsewhere)
         assert log(on_spark) == log(files)
     assert len(read_back(anycost)) == 12
     assert {row["cost/cost"] for row in read_back(anycost)} == {"0.000000000001", "0.1", "0", "123456.789"}
@@ -104,9 +108,9 @@ def test_spark_sends_what_duckdb_sends(on_spark: SparkProject, tmp_path: Path, a
     assert "equal" in loader(on_spark, "reconcile", *WINDOW).stdout
 
 
-def test_views_that_are_not_there_are_one_line(project: SparkProject, tmp_path: Path) -> None:
-    """As a process of its own: Java and PySpark write past Python's streams."""
-    project.warehouse = tmp_path / "no-blanks"
+def test_missing_views_are_reported_in_one_line(project: SparkProject, tmp_path: Path) -> None:
+    """Runs as a separate process, because Java and PySpark bypass Python's streams."""
+    project.warehouse = tmp_path / "empty"
     outcome = project.loader("dry-run")
     assert (outcome.code, outcome.out) == (3, "")
     last = outcome.err.strip().splitlines()[-1]

@@ -1,4 +1,4 @@
-"""dbt's own tests on Spark."""
+"""dbt unit tests on Spark."""
 
 from __future__ import annotations
 

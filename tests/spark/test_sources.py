@@ -1,4 +1,4 @@
-"""The same requests give the same lines on Spark as on PostgreSQL and DuckDB."""
+"""The same requests result in the same lines on Spark, PostgreSQL and DuckDB."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ __all__ = ["requests"]
 def lines_and_hours(
     project: Project, dimensions: list[str], *arguments: str, tests: bool = False
 ) -> list[tuple[Any, ...]]:
-    """Build, and read the lines and hours back."""
+    """Build, and return lines and hours."""
     project.build(*arguments, tests=tests, variables={"line_dimensions": dimensions})
     lines = project.rows("select * from cbf.cbf_lines")
     hours = project.rows(HOURS)
@@ -54,7 +54,7 @@ def test_lines_and_fingerprints_equal_those_of_postgresql_and_duckdb(
 
 
 def write_parquet_as_exported(rows: list[Row], folder: Path) -> None:
-    """As an export of LiteLLM's table gives it: jsonb columns are texts, and timestamps have no zone."""
+    """Write Parquet like an export of LiteLLM's table: jsonb columns as text, timestamps without time zone."""
     write(rows, folder, "jsonl", "to_convert")
     texts = "metadata::json::varchar as metadata, request_tags::json::varchar as request_tags, startTime::timestamp as startTime"
     with duckdb.connect() as connection:
@@ -67,7 +67,7 @@ def write_parquet_as_exported(rows: list[Row], folder: Path) -> None:
     (folder / "to_convert.jsonl").unlink()
 
 
-def test_nested_parquet_is_read_and_json_inside_of_its_texts_is_refused(project: SparkProject) -> None:
+def test_nested_parquet_is_read_unless_it_has_json_in_text(project: SparkProject) -> None:
     plain = [
         spend_log(str(n), HOUR, metadata={"user_api_key_alias": "k", "spend_logs_metadata": {"env": "a"}})
         for n in range(2)
@@ -83,7 +83,7 @@ def test_nested_parquet_is_read_and_json_inside_of_its_texts_is_refused(project:
     assert "is nested and holds JSON as texts" in outcome.out
 
 
-def test_a_folder_may_mix_kinds_and_repeat_requests(project: SparkProject) -> None:
+def test_mixed_file_formats_with_repeated_requests(project: SparkProject) -> None:
     rows = [spend_log(f"r{n}", HOUR, spend=0.25) for n in range(4)]
     late = [row | {"spend": 0.5, "updated_at": "2026-11-01T13:30:00.000"} for row in rows[:1]]
     for kind, part in (("jsonl", rows[:2]), ("json", rows[1:3]), ("parquet", rows[2:]), ("payload_files", rows[:3])):
@@ -95,7 +95,7 @@ def test_a_folder_may_mix_kinds_and_repeat_requests(project: SparkProject) -> No
     assert project.rows('select sum("cost/cost"), sum("usage/amount") from cbf.cbf_lines') == [(Decimal("1.25"), 600)]
 
 
-def test_a_broken_line_stops_the_run_and_its_file_is_named(project: SparkProject) -> None:
+def test_broken_line_stops_the_run_and_the_file_is_named(project: SparkProject) -> None:
     for number, broken in enumerate(
         ['{"request_id": "cut', '{"request_id": "a"} {"request_id": "b"}', '["my prompt"]']
     ):
@@ -107,9 +107,9 @@ def test_a_broken_line_stops_the_run_and_its_file_is_named(project: SparkProject
         assert "my prompt" not in outcome.out
 
 
-def awkward_spends() -> list[float]:
-    """Doubles around everything that printing and rounding can get wrong."""
-    generator = random.Random(1)  # noqa: S311 (no secret)
+def edge_case_spends() -> list[float]:
+    """Doubles that are hard to print and round correctly."""
+    generator = random.Random(1)  # noqa: S311
     powers = [2.0**power for power in range(-70, 50)]
     spends = [
         1e-12,
@@ -134,8 +134,8 @@ def awkward_spends() -> list[float]:
     return [spend for spend in spends if spend < 1e15]
 
 
-def test_money_is_the_shortest_text_of_the_double_rounded_once(project: SparkProject) -> None:
-    spends = awkward_spends()
+def test_spend_is_rounded_once_from_its_shortest_decimal(project: SparkProject) -> None:
+    spends = edge_case_spends()
     put(project, [spend_log(str(number), HOUR, spend=spend) for number, spend in enumerate(spends)])
     project.build("--select", "+stg_litellm__spend_logs")
     found = dict(project.rows("select cast(request_id as int), cost_usd from cbf.stg_litellm__spend_logs"))

@@ -1,4 +1,4 @@
-"""Lines, deliveries and a client for tests of the delivery; no network, no clock."""
+"""Lines, a client and a clock for unit tests of the delivery, without network or real time."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ HOUR = datetime(2024, 1, 31, 22, tzinfo=timezone.utc)
 
 
 def line(hours: int = 0, cost: str = "0.5", resource: str = "czrn:a", start: datetime = HOUR) -> Line:
-    """A line so many hours after `start`."""
+    """A line `hours` after `start`."""
     moment = start + timedelta(hours=hours)
     return Line(moment, {HOUR_COLUMN: iso(moment), COST_COLUMN: cost, "usage/amount": "1", "resource/id": resource})
 
 
 @dataclass
 class FakeClient:
-    """Answers from a list, then with success; remembers what it was sent."""
+    """A client that returns prepared answers, then success, and records what it was sent."""
 
     answers: list[Exception | int | None] = field(default_factory=list)
-    bad: bytes = b"\0"  # validation finds fault with a body that holds this
+    bad: bytes = b"\0"  # validation fails for bodies that contain this
     validation: Exception | None = None
     sent: list[tuple[Drop, str]] = field(default_factory=list)
 
     def post(self, drop: Drop, key: str) -> Receipt:
-        """The next answer: an error to raise, a row count, or None for the right one."""
+        """The next answer: an error to raise, a row count, or None for the actual row count."""
         self.sent.append((drop, key))
         answer = self.answers.pop(0) if self.answers else None
         if isinstance(answer, Exception):
@@ -39,7 +39,7 @@ class FakeClient:
         return Receipt("drop", drop.row_count if answer is None else answer)
 
     def validate(self, body: bytes) -> list[str]:
-        """What is wrong with a body."""
+        """The validation errors of a body."""
         if self.validation:
             raise self.validation
         return ["it is odd"] if self.bad in body else []
@@ -57,13 +57,13 @@ class FakeClient:
 
 @dataclass
 class FakeTime:
-    """A clock that only sleeping moves."""
+    """A clock that only advances by sleeping."""
 
     now: float = 0.0
     slept: list[float] = field(default_factory=list)
 
     def sleep(self, seconds: float) -> None:
-        """Move on."""
+        """Advance the clock."""
         self.slept.append(seconds)
         self.now += seconds
 
@@ -73,5 +73,5 @@ class FakeTime:
 
 
 def costs(lines: Iterable[Line]) -> list[str]:
-    """The costs of lines."""
+    """The costs of the lines."""
     return [each.values[COST_COLUMN] for each in lines]

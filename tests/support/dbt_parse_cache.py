@@ -1,7 +1,7 @@
-"""Lets one process of dbt begin with what another has parsed, as dbt itself does between two runs: parsing is half of a run.
+"""Shares dbt's partial parse file between projects, because parsing takes half of the time of a dbt command.
 
-dbt takes its saved manifest when vars, version, project and connection are the same. Here each test has a warehouse of
-its own, so that only the connection differs. What is cached for one is given to the next with its own database's name.
+dbt reuses its saved manifest if vars, version, project and connection are unchanged. In these tests only the connection
+differs, as each test has a warehouse of its own. So the cached file is reused with the database name replaced.
 """
 
 from __future__ import annotations
@@ -12,19 +12,20 @@ import pprint
 from pathlib import Path
 from typing import Any
 
-CACHE = "TESTS_PARSED"  # the environment's name of a folder
+CACHE = "TESTS_PARSED"  # the environment variable with the folder of the cache
 FILE = "partial_parse.msgpack"
-OWN = ("path", "database", "host", "port", "user")  # of a connection; what is parsed holds the database's name alone
+# Settings that differ between the tests' connections. Of these only the database name is part of the parsed file.
+PER_TEST_SETTINGS = ("path", "database", "host", "port", "user")
 
 
-def share(folder: Path) -> None:
-    """Have dbt in this process take what it parses from this folder, and leave it there."""
+def use_shared_cache(folder: Path) -> None:
+    """Make dbt in this process read its partial parse file from this folder, and save it there."""
     from dbt.parser.manifest import ManifestLoader
 
     check: Any = ManifestLoader.build_manifest_state_check
     write: Any = ManifestLoader.write_manifest_for_partial_parse
 
-    def check_and_take(self: Any) -> Any:
+    def check_and_load(self: Any) -> Any:
         state = check(self)
         target = Path(self.root_project.project_target_path) / FILE
         for cached in folder.glob(f"{_key(self, state)} *"):
@@ -36,7 +37,7 @@ def share(folder: Path) -> None:
                 target.write_bytes(parsed.replace(database.encode(), own.encode()))
         return state
 
-    def write_and_leave(self: Any) -> None:
+    def write_and_share(self: Any) -> None:
         write(self)
         state, database = self.manifest.state_check, self.root_project.credentials.database
         key = _key(self, state)
@@ -46,11 +47,13 @@ def share(folder: Path) -> None:
         parsed.write_bytes((Path(self.root_project.project_target_path) / FILE).read_bytes())
         parsed.rename(folder / f"{key} {state.profile_hash.checksum} {database}")
 
-    ManifestLoader.build_manifest_state_check = check_and_take  # type: ignore[method-assign]
-    ManifestLoader.write_manifest_for_partial_parse = write_and_leave  # type: ignore[method-assign]
+    ManifestLoader.build_manifest_state_check = check_and_load  # type: ignore[method-assign]
+    ManifestLoader.write_manifest_for_partial_parse = write_and_share  # type: ignore[method-assign]
 
 
 def _key(loader: Any, state: Any) -> str:
-    connection = sorted(item for item in loader.root_project.credentials.connection_info() if item[0] not in OWN)
-    said = pprint.pformat(connection) + state.vars_hash.checksum + state.project_env_vars_hash.checksum
-    return hashlib.sha256(said.encode()).hexdigest()
+    connection = sorted(
+        item for item in loader.root_project.credentials.connection_info() if item[0] not in PER_TEST_SETTINGS
+    )
+    key = pprint.pformat(connection) + state.vars_hash.checksum + state.project_env_vars_hash.checksum
+    return hashlib.sha256(key.encode()).hexdigest()

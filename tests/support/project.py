@@ -1,4 +1,4 @@
-"""Runs the real commands, dbt and loader, as a user would: as processes, with an environment of their own."""
+"""Runs the real dbt and loader commands as a user would: as processes with their own environment."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from typing import Any
 import duckdb
 import yaml
 
-from tests.support.forked_commands import finished
+from tests.support.forked_commands import run_and_wait
 from tests.support.litellm.database import Database
 from tests.support.litellm.requests import Row, write
 
 ROOT = Path(__file__).parents[2]
 BIN = Path(sys.executable).parent
-# Nothing of the developer's own may reach a test, nor a test the developer's own data.
+# The developer's own settings must not reach a test, nor a test the developer's data.
 FOREIGN = ("PG", "DBT_", "CLOUDZERO_", "LOADER_", "LITELLM_")
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a command ended."""
+    """Exit code and output of a command."""
 
     code: int
     out: str
@@ -34,7 +34,7 @@ class Outcome:
 
 @dataclass
 class Project:
-    """One warehouse (DuckDB file or PostgreSQL database) with the environment that points at it."""
+    """A warehouse (DuckDB file or PostgreSQL database) and the environment variables that select it."""
 
     folder: Path
     database: Database | None = None
@@ -52,12 +52,12 @@ class Project:
 
     @property
     def target(self) -> str:
-        """The dbt target."""
+        """The name of the dbt target."""
         return "postgres" if self.database else "dev"
 
     def environment(self) -> dict[str, str]:
-        """What the commands see."""
-        mine = {k: v for k, v in os.environ.items() if not k.startswith(FOREIGN)} | {
+        """The environment of the commands."""
+        environment = {k: v for k, v in os.environ.items() if not k.startswith(FOREIGN)} | {
             "DBT_PROFILES_DIR": str(self.profiles),
             "DBT_TARGET": self.target,
             "DBT_SEND_ANONYMOUS_USAGE_STATS": "false",
@@ -65,10 +65,10 @@ class Project:
             "LITELLM_SPEND_LOGS": f"{self.logs}/*",
             "NO_COLOR": "1",
         }
-        return mine | (self.database.environment if self.database else {}) | self.settings
+        return environment | (self.database.environment if self.database else {}) | self.settings
 
     def dbt(self, *arguments: str, variables: Mapping[str, Any] | None = None, ok: bool = True) -> Outcome:
-        """Run dbt on the project; each target has a target path of its own, so that it parses once."""
+        """Run dbt on the project, with a target path of its own."""
         command = [*arguments, "--target-path", str(self.folder / "target"), "--log-path", str(self.folder / "logs")]
         if variables:
             command += ["--vars", yaml.safe_dump(dict(variables))]
@@ -77,7 +77,7 @@ class Project:
         return outcome
 
     def build(self, *arguments: str, tests: bool = False, **kwargs: Any) -> Outcome:
-        """`dbt build` without unit tests, which need no data of ours, and without data tests unless asked for."""
+        """`dbt build` without unit tests, which use no data of the project, and by default without data tests."""
         left_out = ["--exclude-resource-type", "unit_test"] + ([] if tests else ["--exclude-resource-type", "test"])
         return self.dbt("build", *left_out, *arguments, **kwargs)
 
@@ -86,14 +86,14 @@ class Project:
         return self._run("loader", *arguments, settings=settings)
 
     def rows(self, statement: str) -> list[tuple[Any, ...]]:
-        """Rows from the warehouse itself, past dbt and loader."""
+        """Query the warehouse directly, without dbt or the loader."""
         if self.database:
             return self.database.run(statement)
         with duckdb.connect(str(self.duckdb_file), read_only=True) as connection:
             return connection.execute(statement).fetchall()
 
     def write(self, statement: str) -> None:
-        """Change the warehouse itself, past dbt and loader."""
+        """Change the warehouse directly, without dbt or the loader."""
         if self.database:
             self.database.run(statement)
             return
@@ -104,7 +104,7 @@ class Project:
         self._runs += 1
         out, err = (self.folder / "output" / f"{self._runs}.{name}" for name in ("out", "err"))
         out.parent.mkdir(exist_ok=True)
-        code = finished(program, arguments, self.environment() | dict(settings or {}), ROOT, out, err)
+        code = run_and_wait(program, arguments, self.environment() | dict(settings or {}), ROOT, out, err)
         return Outcome(code, out.read_text(encoding="utf-8"), err.read_text(encoding="utf-8"))
 
 

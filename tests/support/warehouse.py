@@ -1,7 +1,7 @@
-"""A warehouse that dbt has built once, copied for each test, and changed as runs of dbt would change it.
+"""A warehouse that dbt builds once, copied for each test, and changed as dbt runs would change it.
 
-A run of dbt takes seconds; what it leaves behind is what the loader meets. So a change goes into int_usage__hourly, and
-cbf_hours is then renewed with the very SQL that dbt compiled for it. cbf_lines is dbt's own view.
+A dbt run takes seconds. So tests change int_usage__hourly directly and then refresh cbf_hours with the SQL that dbt
+compiled for it; cbf_lines is the view that dbt created.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ START = datetime(2026, 10, 31, 20, tzinfo=timezone.utc)  # four hours before the
 
 @dataclass(frozen=True)
 class Usage:
-    """One line of an hour: who, what it cost in USD, and the team's name."""
+    """One line of an hour: team ID, cost in USD, and team name."""
 
     team: str
     cost: str
@@ -34,7 +34,7 @@ class Usage:
 
 
 class BuiltWarehouse:
-    """One copy. `project` runs commands on it."""
+    """A copy of the built warehouse. `project` runs commands on it."""
 
     def __init__(self, project: Project, hours_sql: str) -> None:
         self.project = project
@@ -42,7 +42,7 @@ class BuiltWarehouse:
         self._built_hours = 0.0
 
     def put(self, hours: dict[int, list[Usage]], built_hours: float = 0.0) -> None:
-        """Give hours (counted from START) exactly these lines, as a run of dbt that began `built_hours` after START."""
+        """Replace the lines of these hours (counted from START), like a dbt run that began `built_hours` after START."""
         self._built_hours = max([self._built_hours, built_hours, *(number + 1 for number in hours)])
         statements = []
         for number, usages in hours.items():
@@ -63,7 +63,7 @@ class BuiltWarehouse:
         self.project.write("; ".join(statements))
 
     def rows(self, hours: dict[int, object] | range) -> dict[str, list[bytes]]:
-        """Hour → the bytes of its lines, as cbf_lines has them now."""
+        """The encoded lines of cbf_lines, by hour."""
         target = read_target(None, None, self.project.environment())
         found: dict[str, list[bytes]] = {}
         with open_warehouse(target, 30, print) as warehouse:
@@ -73,18 +73,18 @@ class BuiltWarehouse:
         return {hour: sorted(rows) for hour, rows in found.items() if hour in wanted}
 
     def log(self, columns: str = "outcome") -> list[tuple[object, ...]]:
-        """The push log, in its order."""
+        """The rows of the push log in the order they were written."""
         return self.project.rows(f"select {columns} from cbf.push_log order by connection_id, api_url, sequence")
 
     def cost(self) -> Decimal:
-        """USD over all lines."""
+        """Total cost of cbf_lines in USD."""
         ((cost,),) = self.project.rows('select coalesce(sum("cost/cost"), 0) from cbf.cbf_lines')
         return Decimal(cost)
 
 
 @dataclass
 class Template:
-    """A warehouse without any usage, to copy."""
+    """A built warehouse without usage, to copy."""
 
     project: Project
     hours_sql: str
@@ -92,20 +92,20 @@ class Template:
     copies: int = 0
 
     def copy(self, folder: Path) -> BuiltWarehouse:
-        """A warehouse of one's own."""
+        """A copy of the warehouse, with its project in `folder`."""
         self.copies += 1
         if self.server is None:
             project = Project(folder)
             shutil.copy(self.project.duckdb_file, project.duckdb_file)
         else:
             assert self.project.database is not None
-            copied = self.server.create(f"copies_{self.copies:07}", self.project.database.name)
-            project = Project(folder, copied)
+            database = self.server.create(f"copies_{self.copies:07}", self.project.database.name)
+            project = Project(folder, database)
         return BuiltWarehouse(project, self.hours_sql)
 
 
 def make_template(folder: Path, database: Callable[[], Database] | None, server: Server | None) -> Template:
-    """Build one with dbt."""
+    """Build the template with dbt."""
     project = Project(folder, database() if database else None)
     project.build()
     compiled = project.folder / "target/compiled/litellm_cbf/models/cbf/cbf_hours.sql"

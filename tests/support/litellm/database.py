@@ -1,4 +1,4 @@
-"""A real PostgreSQL with LiteLLM's real migrations, and spend-log rows put into it as LiteLLM would have."""
+"""A PostgreSQL server with LiteLLM's own migrations, and rows inserted as LiteLLM inserts them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ JSON_COLUMNS = ("metadata", "request_tags")
 
 
 class Server:
-    """A PostgreSQL server in a folder of its own, reached by a Unix socket only."""
+    """A PostgreSQL server with its own data folder, reachable through a Unix socket only."""
 
     def __init__(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
@@ -42,7 +42,7 @@ class Server:
         return Database(self.host, self.user, name)
 
     def ask_for_password(self, role: str) -> None:
-        """Trust everybody but this role, which must give its password from now on."""
+        """Require a password from this role; all other roles remain trusted."""
         rules = self._folder / "pg_hba.conf"
         rules.write_text(f"local all {role} scram-sha-256\n" + rules.read_text(encoding="utf-8"), encoding="utf-8")
         Database(self.host, self.user, "postgres").run("select pg_reload_conf()")
@@ -60,7 +60,7 @@ class Database:
 
     @property
     def environment(self) -> dict[str, str]:
-        """What profiles.example.yml's target `postgres` reads."""
+        """The variables that the target `postgres` of profiles.example.yml reads."""
         return {
             "PGHOST": self.host,
             "PGUSER": self.user,
@@ -74,7 +74,7 @@ class Database:
         return psycopg2.connect(host=self.host, user=self.user, dbname=self.name)
 
     def run(self, statement: str, parameters: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
-        """One statement in a transaction of its own; its rows, if it has any."""
+        """Run one statement in a transaction; returns its rows, if any."""
         connection = self.connect()
         try:
             with connection, connection.cursor() as cursor:
@@ -84,9 +84,9 @@ class Database:
             connection.close()
 
     def migrate(self, before: str = "99999999999999") -> int:
-        """Apply LiteLLM's own migrations in the order of their folders' names; those before a stamp only.
+        """Apply LiteLLM's migrations whose folder name sorts before `before`, in order; returns their number.
 
-        Returns how many were applied. An early `before` gives the schema of an old LiteLLM.
+        An early `before`, such as `20250101`, results in the schema of an old LiteLLM.
         """
         folders = sorted(p for p in MIGRATIONS.iterdir() if p.is_dir() and p.name < before)
         connection = self.connect()
@@ -101,7 +101,7 @@ class Database:
         return len(folders)
 
     def insert(self, table: str, rows: Iterable[Mapping[str, Any]]) -> None:
-        """Insert rows into a table of LiteLLM's, dicts and lists as jsonb."""
+        """Insert rows into one of LiteLLM's tables, with dicts and lists as jsonb."""
         rows = [dict(row) for row in rows]
         if not rows:
             return
@@ -121,16 +121,16 @@ class Database:
             connection.close()
 
     def insert_spend_logs(self, rows: Iterable[Mapping[str, Any]]) -> None:
-        """Rows of spend logs as files carry them; a key that the table lacks is left out."""
+        """Insert spend logs in the format of the files; keys that are not columns of the table are ignored."""
         known = {
             name
             for (name,) in self.run(
                 "select column_name from information_schema.columns where table_name = 'LiteLLM_SpendLogs'"
             )
         }
-        of_keys: dict[tuple[str, ...], list[dict[str, Any]]] = {}
+        by_columns: dict[tuple[str, ...], list[dict[str, Any]]] = {}
         for row in rows:
-            kept = {k: v for k, v in row.items() if k in known}
-            of_keys.setdefault(tuple(kept), []).append(kept)
-        for group in of_keys.values():
+            values = {k: v for k, v in row.items() if k in known}
+            by_columns.setdefault(tuple(values), []).append(values)
+        for group in by_columns.values():
             self.insert("LiteLLM_SpendLogs", group)

@@ -1,4 +1,4 @@
-"""Spend logs of a few made-up requests, in LiteLLM's shapes."""
+"""Spend logs for tests, in LiteLLM's formats."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Row = dict[str, Any]
 
 
 def spend_log(request_id: str, start: datetime, **values: Any) -> Row:
-    """One row of "LiteLLM_SpendLogs": a call to gpt-4o of team-123, with the values given put over it."""
+    """One row of "LiteLLM_SpendLogs": a gpt-4o request of team-123, with `values` replacing the defaults."""
     start = start.astimezone(timezone.utc).replace(tzinfo=None)
     row: Row = {
         "request_id": request_id,
@@ -45,7 +45,7 @@ def spend_log(request_id: str, start: datetime, **values: Any) -> Row:
 
 
 def write(rows: Sequence[Row], folder: Path, kind: str, name: str = "logs") -> None:
-    """Write rows as one file (one file per request for `payload_files`) of a kind that LiteLLM's users have."""
+    """Write rows in a file format that LiteLLM users have; `payload_files` writes one file per request."""
     folder.mkdir(parents=True, exist_ok=True)
     if kind == "jsonl":
         (folder / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
@@ -80,8 +80,15 @@ def payload(row: Row) -> Row:
     names.setdefault("user_api_key_team_id", row["team_id"])
     names.setdefault("user_api_key_user_id", row["user"] or None)
     names.setdefault("user_api_key_org_id", row["organization_id"])
-    kept: tuple[str, ...] = ("call_type", "total_tokens", "prompt_tokens", "completion_tokens", "model", "model_group")
-    kept += ("custom_llm_provider", "status", "end_user", "request_tags", "agent_id")
+    copied: tuple[str, ...] = (
+        "call_type",
+        "total_tokens",
+        "prompt_tokens",
+        "completion_tokens",
+        "model",
+        "model_group",
+    )
+    copied += ("custom_llm_provider", "status", "end_user", "request_tags", "agent_id")
     return {
         "id": row["request_id"],
         "response_cost": row["spend"],
@@ -89,7 +96,7 @@ def payload(row: Row) -> Row:
         "endTime": _epoch(row["endTime"]),
         "metadata": names,
         "messages": [{"role": "user", "content": "never read"}],
-        **{name: row[name] for name in kept},
+        **{name: row[name] for name in copied},
     }
 
 
