@@ -24,7 +24,10 @@ from tests.support.litellm.requests import spend_log, write
 from tests.support.project import BIN, FOREIGN, ROOT
 from tests.support.warehouse import START
 
-UNITS = ("litellm-cbf.service", "litellm-cbf-serve.service", "litellm-cbf.timer")
+UNITS = (
+    "litellm-cbf.service", "litellm-cbf-serve.service", "litellm-cbf.timer", "litellm-cbf-build.service",
+    "litellm-cbf-build.timer", "litellm-cbf-verify.service", "litellm-cbf-verify.timer",
+)  # fmt: skip
 
 
 @pytest.fixture
@@ -77,7 +80,10 @@ def test_services_are_sandboxed(unit: str, units: Path) -> None:
 
 def test_timer_starts_the_run_and_conflicts_with_the_service() -> None:
     assert "loader run\n" in (SYSTEMD / "litellm-cbf.service").read_text("utf-8")
-    assert "Unit=" not in (SYSTEMD / "litellm-cbf.timer").read_text("utf-8"), "a timer starts the unit of the same name"
+    assert "Unit=" not in (SYSTEMD / "litellm-cbf.timer").read_text("utf-8"), "a timer starts the unit of its own name"
+    assert "dbt --quiet build\n" in (SYSTEMD / "litellm-cbf-build.service").read_text("utf-8")
+    assert "loader verify --month" in (SYSTEMD / "litellm-cbf-verify.service").read_text("utf-8")
+    assert {path.name for path in SYSTEMD.iterdir()} == {*UNITS, "litellm-cbf.sysusers"}
     assert "Conflicts=litellm-cbf.timer\n" in (SYSTEMD / "litellm-cbf-serve.service").read_text("utf-8")
 
 
@@ -233,24 +239,3 @@ def test_loader_accepts_the_command(command: list[str]) -> None:
     # With the settings of the group: Click caches the help options of a command from its first context.
     group = click.Context(main, info_name="loader", **main.context_settings)
     assert main.commands[name].make_context(name, arguments, parent=group).params is not None
-
-
-def test_every_setting_is_documented_and_read() -> None:
-    page = (ROOT / "docs/deployment.md").read_text("utf-8").split("## Settings")[1].split("\n## ")[0]
-    documented = {
-        name for row in re.findall(r"^\| (`.*?) \|", page, re.MULTILINE) for name in re.findall(r"`([A-Z_]+)`", row)
-    }
-    used = set(deployment.image_environment()) - {"PATH", "PYTHONUNBUFFERED"}
-    for unit in UNITS:
-        used |= set(re.findall(r"^Environment=(\w+)=", (SYSTEMD / unit).read_text("utf-8"), re.MULTILINE))
-    used |= set(re.findall(r"^#?(\w+)=", (SYSTEMD / "environment.example").read_text("utf-8"), re.MULTILINE))
-    used |= set(deployment.manifests()["base/configmap.yaml"]["data"])
-    used |= {each["name"] for pod in PODS.values() for each in pod["containers"][0]["env"]}
-    assert used <= documented | {f"{name}_FILE" for name in documented}, "not in docs/deployment.md"
-    source = (ROOT / "profiles.example.yml").read_text("utf-8")
-    for folder, kind in (("loader", "*.py"), ("macros", "*.sql"), ("models", "*")):
-        source += "".join(path.read_text("utf-8") for path in (ROOT / folder).rglob(kind) if path.is_file())
-    read_by_others = {"HOME", "PGPASSFILE", "DBT_TARGET_PATH", "DBT_LOG_PATH", "DBT_SEND_ANONYMOUS_USAGE_STATS"}
-    expected = {name.removesuffix("_FILE") for name in documented - read_by_others}
-    unread = {name for name in expected if name not in source}
-    assert not unread, "not read by loader, macros, models or profiles"

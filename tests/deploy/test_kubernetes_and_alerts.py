@@ -57,6 +57,33 @@ def test_every_manifest_is_applied_by_a_kustomization() -> None:
     assert {each.name for each in named if each.is_dir()} == {"base"}
 
 
+@pytest.mark.parametrize("path", PODS)
+def test_dbt_vars_can_be_switched_on(path: str) -> None:
+    """The commented lines of the kustomization, as kustomize applies them: RFC 6902, paths that end in a list."""
+    import kubernetes_validate
+
+    text = (KUBERNETES / path).with_name("kustomization.yaml").read_text("utf-8")
+    switched_on = yaml.safe_load(text[: text.index("# dbt vars")] + re.sub("(?m)^#", "", text[text.index("#config") :]))
+    (generator,), (patch,) = switched_on["configMapGenerator"], switched_on["patches"]
+    manifest = copy.deepcopy(deployment.manifests()[path])
+    assert patch["target"] == {"kind": manifest["kind"]}
+    for step in yaml.safe_load(patch["patch"]):
+        *parts, last = step["path"].strip("/").split("/")
+        place: Any = manifest
+        for part in parts:
+            place = place[int(part) if isinstance(place, list) else part]
+        assert (step["op"], last) == ("add", "-")
+        place.append(step["value"])
+    kubernetes_validate.validate(manifest, "1.37.0", strict=True)
+    pod = deployment.pod_of(manifest)
+    assert pod is not None
+    assert deployment.restricted_violations(pod) == set()
+    assert pod["volumes"][-1]["configMap"]["name"] == generator["name"]
+    mount = pod["containers"][0]["volumeMounts"][-1]
+    assert [mount["subPath"]] == generator["files"] == ["dbt_project.yml"]
+    assert mount["mountPath"] == "/app/dbt_project.yml"
+
+
 def test_a_cronjob_and_a_deployment_run_the_loader() -> None:
     assert sorted(PODS) == ["cronjob/cronjob.yaml", "serve/deployment.yaml"]
 
