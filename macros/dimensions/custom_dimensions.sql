@@ -11,7 +11,7 @@
     {%- for origin in ['tag', 'metadata'] -%}
         {%- for name in chosen | unique(case_sensitive=true) | sort(case_sensitive=true) if name.startswith(origin ~ ':') -%}
             {%- set key = name[(origin | length) + 1:] -%}
-            {%- if not modules.re.match('^[A-Za-z0-9_.:/=+@-]{1,50}$', key) -%}
+            {%- if not modules.re.match('^[A-Za-z0-9_.:/=+@-]{1,50}\\Z', key) -%}
                 {{ exceptions.raise_compiler_error(
                     "var line_dimensions: the key of '" ~ name ~ "' must have 1 to 50 characters out of letters, digits "
                     ~ "and _ . : / = + - @, as CloudZero's tag keys do"

@@ -1,14 +1,13 @@
-{# Vars include_providers and exclude_providers as a condition. Leaving a provider out is for a bill that CloudZero
-   gets from another connection already. #}
+{# Whether lines of a provider are sent, as a condition on `column`, a CZRN provider part: vars include_providers and exclude_providers.
+   Providers are left out whose bills CloudZero gets from another connection. #}
 {% macro is_sent_provider(column) -%}
-    {%- for name, wanted in [('include_providers', true), ('exclude_providers', false)] -%}
-        {%- if var(name) is string -%}
-            {{ exceptions.raise_compiler_error("var " ~ name ~ " must be a list of CZRN providers, such as [openai, aws]; it is: " ~ var(name)) }}
+    {%- set conditions = [] -%}
+    {%- for variable, operator in [('include_providers', 'in'), ('exclude_providers', 'not in')] -%}
+        {%- set providers = [] -%}
+        {%- for provider in czrn_providers(variable, var(variable)) -%}{%- do providers.append(sql_text(provider)) -%}{%- endfor -%}
+        {%- if providers -%}
+            {%- do conditions.append(column ~ ' ' ~ operator ~ ' (' ~ providers | join(', ') ~ ')') -%}
         {%- endif -%}
     {%- endfor -%}
-    {%- set included = var('include_providers') | map('lower') | map('replace', "'", "''") | join("', '") -%}
-    {%- set excluded = var('exclude_providers') | map('lower') | map('replace', "'", "''") | join("', '") -%}
-    true
-    {%- if included %} and {{ column }} in ('{{ included }}'){% endif -%}
-    {%- if excluded %} and {{ column }} not in ('{{ excluded }}'){% endif -%}
+    {{ return(conditions | join(' and ') or 'true') }}
 {%- endmacro %}

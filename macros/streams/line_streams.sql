@@ -13,7 +13,7 @@
     {%- set taken = [] -%}
     {%- set streams = [] -%}
     {%- for name in wanted.names -%}
-        {%- if not modules.re.match('^(?!default$)[a-z][a-z0-9_]{0,40}$', name | string) or name in streams | map(attribute='name') -%}
+        {%- if not modules.re.match('^(?!default$)[a-z][a-z0-9_]{0,40}\\Z', name | string) or name in streams | map(attribute='name') -%}
             {{ exceptions.raise_compiler_error(
                 "var streams: the name '" ~ name ~ "' must be small letters, digits and _, once, and not default, because the loader looks for CLOUDZERO_CONNECTION_ID_"
                 ~ name | string | upper
@@ -23,9 +23,14 @@
         {%- if wanted.by != 'hash' and (values is string or values is not iterable or not values | list) -%}
             {{ exceptions.raise_compiler_error("var streams: " ~ name ~ " must be a list of " ~ wanted.by ~ "s, such as [" ~ values ~ "]") }}
         {%- endif -%}
+        {%- for value in values if value is not string -%}
+            {{ exceptions.raise_compiler_error(
+                "var streams: " ~ value ~ " in " ~ name ~ " is not text, because YAML reads unquoted values such as 0123 or no as something"
+                ~ " else: quote each " ~ wanted.by ~ ", such as ['0123']"
+            ) }}
+        {%- endfor -%}
         {%- if wanted.by == 'provider' -%}
-            {#- As vars include_providers and exclude_providers. -#}
-            {%- set values = values | map('lower') | list -%}
+            {%- set values = czrn_providers('streams', values) -%}
         {%- endif -%}
         {%- for value in values -%}
             {%- if value in taken -%}

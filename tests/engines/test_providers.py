@@ -1,0 +1,99 @@
+"""Vars include_providers, exclude_providers and streams: which names they understand, and what each stands for."""
+
+from __future__ import annotations
+
+from datetime import datetime, timezone
+from typing import Any
+
+import pytest
+
+from tests.support.litellm.requests import spend_log
+from tests.support.project import Project, put
+
+START = datetime(2026, 11, 20, 9, 30, tzinfo=timezone.utc)
+PROVIDERS = (
+    "openai", "bedrock", "bedrock_converse", "sagemaker_chat", "azure", "azure_ai", "azure_text", "vertex_ai",
+    "vertex_ai_beta", "anthropic", "my_own",
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def usage(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """One request of each provider, on DuckDB."""
+    project = Project(tmp_path_factory.mktemp("providers"))
+    put(project, [spend_log(f"r-{name}", START, custom_llm_provider=name, spend=1.0) for name in PROVIDERS])
+    project.build()
+    return project
+
+
+def sent(project: Project, **variables: Any) -> set[str]:
+    project.dbt("run", "--select", "cbf_lines", variables=variables)
+    return {name for (name,) in project.rows('select "resource/tag:provider" from cbf.cbf_lines')}
+
+
+EVERYTHING = {
+    "openai", "aws", "bedrock-converse", "sagemaker-chat", "azure", "azure-text", "gcp", "vertex-ai-beta", "anthropic",
+    "my-own",
+}  # fmt: skip
+AWS, AZURE, GCP = {"aws", "bedrock-converse", "sagemaker-chat"}, {"azure", "azure-text"}, {"gcp", "vertex-ai-beta"}
+
+
+@pytest.mark.parametrize(
+    ("names", "gone"),
+    [
+        (["AWS"], AWS),
+        (["bedrock"], AWS),
+        (["sagemaker-chat"], AWS),
+        (["gcp", "Azure_AI"], GCP | AZURE),
+        ([" OpenAI ", "my_own"], {"openai", "my-own"}),  # my_own is not in the seed, but in the data
+    ],
+    ids=lambda value: "-".join(value) if isinstance(value, list) else "",
+)
+def test_a_name_stands_for_every_provider_behind_the_bill(names: list[str], gone: set[str], usage: Project) -> None:
+    assert sent(usage, exclude_providers=names) == EVERYTHING - gone
+
+
+def test_include_providers_understands_the_same_names(usage: Project) -> None:
+    assert sent(usage, include_providers=["vertex_ai", "bedrock_converse"]) == GCP | AWS
+    assert sent(usage, include_providers=["vertex_ai", "aws"], exclude_providers=["sagemaker"]) == GCP
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "message"),
+    [
+        ("exclude_providers", ["openai", "bedrok"], "there is no provider 'bedrok'. Known are: "),
+        ("include_providers", [""], "there is no provider ''"),
+        ("exclude_providers", "openai", "It must be a list of providers"),
+        ("include_providers", {"openai": 1}, "It must be a list of providers"),
+        ("exclude_providers", [True], "True is not the name of a provider"),
+    ],
+)
+def test_a_name_that_would_do_nothing_stops_the_run(variable: str, value: Any, message: str, usage: Project) -> None:
+    outcome = usage.dbt("run", "--select", "cbf_lines", variables={variable: value}, ok=False)
+    assert outcome.code in (1, 2)  # 2 if dbt already fails when it parses
+    assert f"var {variable}" in outcome.out
+    assert message in outcome.out
+    if "Known" in message:
+        assert "bedrock_converse" in outcome.out
+
+
+def streams(usage: Project, names: Any, by: str = "provider", ok: bool = True) -> str:
+    split = {"by": by, "names": names}
+    return usage.dbt("run", "--select", "cbf_lines", variables={"streams": split}, ok=ok).out
+
+
+def test_streams_by_provider_understand_the_same_names(usage: Project) -> None:
+    streams(usage, {"amazon": ["bedrock"], "rest": ["OpenAI", "azure"]})
+    found = usage.rows('select stream, "resource/tag:provider" from cbf.cbf_lines')
+    assert {name for stream, name in found if stream == "amazon"} == AWS
+    assert {name for stream, name in found if stream == "rest"} == AZURE | {"openai"}
+    assert "there is no provider 'bedrok'" in streams(usage, {"amazon": ["bedrok"]}, ok=False)
+    assert "is in two streams" in streams(usage, {"a": ["bedrock"], "b": ["sagemaker"]}, ok=False)
+
+
+@pytest.mark.parametrize("value", ["0123", "12:30", "no", "null", "2026-01-01"])
+def test_stream_values_that_yaml_changes_are_refused(value: str, usage: Project) -> None:
+    command = ("run", "--select", "cbf_lines", "--vars", f"streams: {{by: team, names: {{research: [{value}]}}}}")
+    outcome = usage.dbt(*command, ok=False)
+    assert outcome.code in (1, 2)  # 2 if dbt already fails when it parses
+    assert "quote each team" in outcome.out
