@@ -1,9 +1,9 @@
-{# Vars include_providers and exclude_providers as a condition. Leaving a provider out is for a bill that CloudZero
-   gets from another connection already. #}
+{# The vars include_providers and exclude_providers as a condition. A provider is left out if CloudZero already gets its bill from another
+   connection. #}
 {% macro is_sent_provider(column) -%}
     {%- for name, wanted in [('include_providers', true), ('exclude_providers', false)] -%}
         {%- if var(name) is string -%}
-            {{ exceptions.raise_compiler_error("var " ~ name ~ " must be a list of CZRN providers, such as [openai, aws]; it is: " ~ var(name)) }}
+            {{ exceptions.raise_compiler_error("var " ~ name ~ " is not valid: " ~ var(name) ~ ". It must be a list of CZRN providers, such as [openai, aws].") }}
         {%- endif -%}
     {%- endfor -%}
     {%- set included = var('include_providers') | map('lower') | map('replace', "'", "''") | join("', '") -%}
