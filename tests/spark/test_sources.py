@@ -80,7 +80,7 @@ def test_nested_parquet_is_read_and_json_inside_of_its_texts_is_refused(project:
     write(mixed, project.logs, "parquet")
     outcome = project.build(variables=dimensions, ok=False)
     assert outcome.code == 1
-    assert "is nested and holds JSON as texts" in outcome.out
+    assert "is nested and contains strings of JSON" in outcome.out
 
 
 def test_a_folder_may_mix_kinds_and_repeat_requests(project: SparkProject) -> None:
