@@ -1,5 +1,5 @@
-{# tag:<key> and metadata:<key> of var line_dimensions. The tag key is <key> itself, unless a built-in tag or
-   another dimension has that key already: then it is the dimension's whole name, such as metadata:env. #}
+{# The dimensions tag:<key> and metadata:<key> in var line_dimensions. The tag key is <key> itself or, if a built-in tag or another dimension
+   already has it, the dimension's full name, such as metadata:env. #}
 {% macro custom_dimensions(chosen) %}
     {%- set taken = [
         'provider', 'model', 'team_id', 'team_alias', 'user_id', 'user_email', 'api_key', 'api_key_alias', 'end_user',
@@ -13,14 +13,14 @@
             {%- set key = name[(origin | length) + 1:] -%}
             {%- if not modules.re.match('^[A-Za-z0-9_.:/=+@-]{1,50}\\Z', key) -%}
                 {{ exceptions.raise_compiler_error(
-                    "var line_dimensions: the key of '" ~ name ~ "' must have 1 to 50 characters out of letters, digits "
-                    ~ "and _ . : / = + - @, as CloudZero's tag keys do"
+                    "var line_dimensions: '" ~ name ~ "' is not valid. A key must be 1 to 50 characters long and consist of letters, digits"
+                    ~ " and _ . : / = + - @, as CloudZero's tag keys do."
                 ) }}
             {%- endif -%}
             {%- set column = origin ~ '__' ~ modules.re.sub('[^a-z0-9]', '_', key.lower()) -%}
             {%- if column in columns -%}
                 {{ exceptions.raise_compiler_error(
-                    "var line_dimensions: '" ~ name ~ "' and another key would share the column " ~ column ~ "; keep one of them"
+                    "var line_dimensions: '" ~ name ~ "' and another key would share the column " ~ column ~ ". To fix: remove one of them."
                 ) }}
             {%- endif -%}
             {%- set tag = name if key in taken else key -%}

@@ -1,6 +1,5 @@
-{# Adds the tag columns of custom dimensions, and the stream where there are several, to the contract of cbf_lines: YAML can list
-   only columns that are always there. Runs as the model's pre-hook, where `model` is what the contract is checked
-   against. #}
+{# Adds the tag columns of custom dimensions, and the column `stream` if there are several streams, to the contract of cbf_lines, because
+   YAML can list only columns that always exist. It runs as the model's pre-hook, where dbt checks the contract against `model`. #}
 {% macro declare_custom_dimensions() %}
     {%- for dimension in line_dimensions() if dimension.is_custom -%}
         {%- set name = 'resource/tag:' ~ dimension.tag -%}

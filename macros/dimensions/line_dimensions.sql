@@ -1,10 +1,10 @@
-{# The dimensions that can split a line, in the order in which they stand in resource/id. `column` is the column
-   of int_usage__hourly, which is empty unless the dimension is chosen (`is_chosen`); `source` is what staging
-   calls it; `tag` is the key of its resource tag. Custom dimensions, tag:<key> and metadata:<key>, come last. #}
+{# The dimensions that can split a line, in the order in which they appear in resource/id. `column` is the column of int_usage__hourly,
+   which is null unless the dimension is chosen (`is_chosen`); `source` is its name in staging; `tag` is the key of its resource
+   tag. The custom dimensions, tag:<key> and metadata:<key>, come last. #}
 {% macro line_dimensions() %}
     {%- set chosen = var('line_dimensions') -%}
     {%- if chosen is string or chosen is not iterable -%}
-        {{ exceptions.raise_compiler_error("var line_dimensions must be a list, such as [user, api_key, 'tag:env']; it is: " ~ chosen) }}
+        {{ exceptions.raise_compiler_error("var line_dimensions is not valid: " ~ chosen ~ ". It must be a list, such as [user, api_key, 'tag:env'].") }}
     {%- endif -%}
     {%- set dimensions = [
         {'name': 'user', 'column': 'user_id', 'source': 'user_id', 'tag': 'user_id'},
@@ -22,7 +22,7 @@
     {%- endfor -%}
     {%- for name in chosen if name not in known and name.split(':')[0] not in ['tag', 'metadata'] -%}
         {{ exceptions.raise_compiler_error(
-            "var line_dimensions names '" ~ name ~ "', which is none of: " ~ known | join(', ') ~ ', tag:<key>, metadata:<key>'
+            "var line_dimensions: '" ~ name ~ "' is not a valid dimension. It must be one of " ~ known | join(', ') ~ ', tag:<key>, metadata:<key>.'
         ) }}
     {%- endfor -%}
     {{ return(dimensions + custom_dimensions(chosen)) }}

@@ -1,3 +1,4 @@
+{# A text as the vars user_email and end_user require: as it is, as the first 16 hex digits of its SHA-256, or null. #}
 {% macro private_text(column, setting) %}
     {%- if setting == 'plain' -%}
         {{ return(column) }}
@@ -6,5 +7,5 @@
     {%- elif setting == 'omitted' -%}
         {{ return('cast(null as ' ~ dbt.type_string() ~ ')') }}
     {%- endif -%}
-    {{ exceptions.raise_compiler_error("vars user_email and end_user are plain, hashed or omitted; not: " ~ setting) }}
+    {{ exceptions.raise_compiler_error("vars user_email and end_user: '" ~ setting ~ "' is not valid. Each must be one of plain, hashed, omitted.") }}
 {% endmacro %}

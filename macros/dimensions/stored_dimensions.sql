@@ -1,5 +1,5 @@
-{# The dimensions that lines are or were split by: the configured ones, and custom ones that were taken out of the
-   configuration but still split hours of the past. #}
+{# The dimensions that lines are or were split by: the configured ones, and custom ones that were removed from the configuration but
+   still split past hours. #}
 {% macro stored_dimensions() %}
     {%- set dimensions = line_dimensions() -%}
     {%- set known = dimensions | map(attribute='column') | list -%}

@@ -1,4 +1,4 @@
-{# How the rows of an hour that was built again take the place of those that were there. #}
+{# The incremental strategy that replaces the rows of an hour that was built again. #}
 {% macro hourly_incremental_strategy() -%}
     {{ return(adapter.dispatch('hourly_incremental_strategy', 'litellm_cbf')()) }}
 {%- endmacro %}
@@ -10,7 +10,7 @@
 {% macro spark__hourly_incremental_strategy() %}{{ return('insert_overwrite') }}{% endmacro %}
 
 
-{# The column that a table of hours is partitioned by, its day, or none. #}
+{# The column that a table of hours is partitioned by, its day; none if it is not partitioned. #}
 {% macro day_partition() -%}
     {{ return(adapter.dispatch('day_partition', 'litellm_cbf')()) }}
 {%- endmacro %}

@@ -1,8 +1,7 @@
-{# Which hours of int_usage__hourly were summed since `relation` (cbf_hours) was last built: the first and the last of
-   them, and a condition for those between, as SQL. None for all hours: with --full-refresh, or when the lines are
-   defined otherwise than they were then.
-   Times are read as text: a client may turn them into the zone of the machine it runs on.
-   A run counts its own hours in any case: another one, begun later, may have ended before it. #}
+{# Which hours of int_usage__hourly were summed since `relation` (cbf_hours) was last built: the first, the last, and a condition
+   for those in between, as SQL. None for all hours: with --full-refresh, or if the definition of the lines has changed since.
+   A run always includes its own hours, because another run that began later may have finished first.
+   Times are read as text, because a client may convert a timestamp to the time zone of its machine. #}
 {% macro hours_summed_since(relation, definition) %}
     {%- if flags.FULL_REFRESH or not is_run() -%}{{ return(none) }}{%- endif -%}
     {%- set built = run_query(

@@ -1,4 +1,4 @@
-{# All values of a line but its hour as one text, each with its column's name: what the fingerprint is taken from. #}
+{# All values of a line except its hour as one text, each with the name of its column. Fingerprints are computed from it. #}
 {% macro line_text() -%}
     {%- set columns = [
         'lineitem/type', 'lineitem/cloud_provider', 'cost/cost', 'usage/amount', 'usage/units', 'resource/id', 'resource/service',

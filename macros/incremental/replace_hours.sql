@@ -1,5 +1,5 @@
-{# An incremental strategy: the hours that were built again take the place of those that were there. dbt's delete+insert looks
-   for the keys in the whole table; here the delete is told between which hours they lie, so that it touches these only. #}
+{# An incremental strategy that replaces the hours that were built again. dbt's delete+insert searches the whole table for the keys;
+   this delete is bounded by the first and the last of them. #}
 {% macro get_incremental_replace_hours_sql(arguments) %}
     {%- set target, built, key = arguments['target_relation'], arguments['temp_relation'], arguments['unique_key'] -%}
     {%- set columns = arguments['dest_columns'] | map(attribute='quoted') | join(', ') -%}

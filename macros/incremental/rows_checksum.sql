@@ -1,5 +1,5 @@
-{# An aggregate, as text, that changes when any of these columns changes in any row, whatever order the rows come in. Compared
-   with itself on the same engine only. #}
+{# Aggregate: a text that changes if any of these columns changes in any row, whatever the order of the rows. It can be compared only with
+   one from the same engine. #}
 {% macro rows_checksum(columns) -%}
     {{ return(adapter.dispatch('rows_checksum', 'litellm_cbf')(columns)) }}
 {%- endmacro %}
@@ -8,7 +8,7 @@
     {{ return("cast(sum(hash(" ~ columns | join(', ') ~ ")) as varchar)") }}
 {% endmacro %}
 
-{# Before PostgreSQL 14 a row has no hash but that of its text, which takes half as long again. #}
+{# Before PostgreSQL 14, the only hash of a row is that of its text, which takes half as long again. #}
 {% macro postgres__rows_checksum(columns) %}
     {%- set rows_have_hashes = run_query("select current_setting('server_version_num')::int >= 140000").rows[0][0] if is_run() else true -%}
     {%- set row = 'row(' ~ columns | join(', ') ~ ')' -%}

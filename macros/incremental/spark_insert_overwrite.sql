@@ -1,14 +1,14 @@
-{# Takes the place of dbt-spark's macro of this name, for models with a unique_key. Spark overwrites whole partitions (days),
-   so what is stored of a day goes back in with it, unless its key came anew: the same outcome as delete+insert. A column
-   that the model no longer has stays, with what it held. #}
+{# Replaces dbt-spark's macro of this name, for models with a unique_key. Spark overwrites whole partitions (days), so the stored rows of
+   a day are written back with the new ones, unless their key was built again: the result is that of delete+insert. A column
+   that the model no longer has is kept, with its values. #}
 {% macro get_insert_overwrite_sql(source_relation, target_relation, existing_relation) %}
     {%- set partition = config.get('partition_by') -%}
     {%- set key = config.get('unique_key') -%}
     {%- if partition is not string or key is not string -%}
-        {{ exceptions.raise_compiler_error("insert_overwrite keeps what is stored by one partition_by column and one unique_key: "
-            ~ target_relation ~ " lacks one of them") }}
+        {{ exceptions.raise_compiler_error("insert_overwrite needs exactly one partition_by column and one unique_key. To fix: configure both for "
+            ~ target_relation ~ ".") }}
     {%- endif -%}
-    {#- Summed once, so that all three uses below speak of the same rows, whatever lands meanwhile. -#}
+    {#- Computed once, so that all three statements below see the same rows, whatever lands in the meantime. -#}
     {%- do run_query('cache table ' ~ source_relation) -%}
     {%- set days = run_query(
         'select distinct cast(' ~ partition ~ ' as string) as day from ' ~ source_relation ~ ' order by day'
@@ -37,6 +37,6 @@
     distribute by {{ partition }}
     {%- endset -%}
     {%- do run_query(overwrite) -%}
-    {#- dbt-spark runs what comes back: here the end of the cache, which would else outlive the run on a server. -#}
+    {#- dbt-spark runs the statement that is returned: it ends the cache, which on a server would outlive the run. -#}
     uncache table {{ source_relation }}
 {% endmacro %}

@@ -1,5 +1,5 @@
-{# The order in which rows are stored, so that those of an hour lie together: then DuckDB finds the hour by the statistics of its
-   row groups, also where one run has summed a long history, and PostgreSQL finds it in few pages. #}
+{# An order by clause that stores the rows of an hour together, so that DuckDB finds an hour by the statistics of its row groups, even if
+   one run summed a long history, and PostgreSQL finds it in few pages. #}
 {% macro stored_order(column) -%}
     {{ return(adapter.dispatch('stored_order', 'litellm_cbf')(column)) }}
 {%- endmacro %}
@@ -8,5 +8,5 @@
 
 {% macro postgres__stored_order(column) %}{{ return('order by ' ~ column) }}{% endmacro %}
 
-{# Days are folders there. #}
+{# On Spark, each day is a folder of its own. #}
 {% macro spark__stored_order(column) %}{{ return('') }}{% endmacro %}

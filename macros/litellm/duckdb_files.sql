@@ -1,4 +1,4 @@
-{# A list of selects that together read every file that `path`, a glob, matches: one for each kind of file. #}
+{# A list of selects that together read every file that matches the glob `path`: one for each kind of file. #}
 {% macro duckdb_spend_log_files(path) %}
     {%- if not is_run() -%}
         {%- set columns, files = duckdb_file_columns('json', [sql_text(path)])[0] -%}
@@ -16,7 +16,7 @@
     {%- if others -%}
         {%- do exceptions.warn(
             "LITELLM_SPEND_LOGS=" ~ path ~ " also matches " ~ others | length ~ " file(s) that are left out, such as " ~ others[0]
-            ~ ": spend logs are read from .jsonl, .ndjson, .json, .csv, .tsv and .parquet"
+            ~ ". Spend logs are read from .jsonl, .ndjson, .json, .csv, .tsv and .parquet"
         ) -%}
     {%- endif -%}
     {%- set selects = [] -%}
@@ -28,14 +28,14 @@
     {%- endfor -%}
     {%- if not selects -%}
         {%- do exceptions.warn(
-            "No spend log file matches LITELLM_SPEND_LOGS=" ~ path ~ ": set it to a glob such as 'exports/*.parquet', or run"
-            ~ " `loader sample`. Hours that were summed before stay."
+            "No spend log file matches LITELLM_SPEND_LOGS=" ~ path ~ ". To fix: set it to a glob such as 'exports/*.parquet', or run"
+            ~ " `loader sample`. Hours that were summed before are kept."
         ) -%}
     {%- endif -%}
     {{ return(selects) }}
 {% endmacro %}
 
-{# What a spend-log row or a StandardLoggingPayload object is read for: column here → its key in the file. #}
+{# What is read of a spend log row or a StandardLoggingPayload object: our column → its key in the file. #}
 {% macro file_fields() %}
     {{ return({
         'text': {
@@ -52,8 +52,8 @@
     }) }}
 {% endmacro %}
 
-{# Files as a table. CSV gets its columns and its dialect told: DuckDB's own look at the file would say that something
-   is broken, but not in which line. #}
+{# Files as a table. For CSV, columns and dialect are given: if DuckDB detected them itself, it would report that a file is broken, but
+   not in which line. #}
 {% macro duckdb_reader(kind, files, columns) %}
     {%- if kind == 'parquet' -%}
         {{ return("read_parquet(" ~ files ~ ", union_by_name = true)") }}
@@ -67,13 +67,14 @@
     {{ return("read_csv(" ~ files ~ ", " ~ types ~ ", auto_detect = false, " ~ duckdb_csv_dialect(kind) ~ ")") }}
 {% endmacro %}
 
+{# The dialect of CSV or TSV files, as options of read_csv. #}
 {% macro duckdb_csv_dialect(kind) %}
     {%- set delimiter = {'csv': ',', 'tsv': '\t'}[kind] -%}
     {{ return("header = true, delim = '" ~ delimiter ~ "', quote = '\"', escape = '\"', max_line_size = 67108864") }}
 {% endmacro %}
 
-{# Pairs of columns (name → type) and the files that have them. JSON needs no look at the files: what a row lacks is
-   null there. Parquet files are read as one, by name; CSV files in groups that have the same header. #}
+{# Pairs of columns (name → type) and the files that have them. JSON files need not be opened: a key that a row lacks is null. Parquet
+   files are read together, by column name; CSV files in groups with the same header. #}
 {% macro duckdb_file_columns(kind, files) %}
     {%- if kind == 'json' -%}
         {%- set columns = {} -%}
@@ -94,7 +95,7 @@
         {%- endfor -%}
         {%- if 'startTime' not in columns or ('spend' not in columns and 'response_cost' not in columns) -%}
             {{ exceptions.raise_compiler_error(
-                "LITELLM_SPEND_LOGS matches " ~ kind ~ " files that are no spend logs: they need the columns startTime and spend,"
+                "LITELLM_SPEND_LOGS matches " ~ kind ~ " files that are not spend logs: they need the columns startTime and spend,"
                 ~ " and have: " ~ columns | join(', ')
             ) }}
         {%- endif -%}
@@ -103,6 +104,7 @@
     {{ return(groups.values() | list) }}
 {% endmacro %}
 
+{# A select of the raw columns from `reader`, null where the files lack one. #}
 {% macro duckdb_select_spend_logs(reader, columns) %}
     {%- set fields = file_fields() -%}
     {%- set selected = [] -%}
@@ -120,8 +122,8 @@
     {{ return('select ' ~ selected | join(', ') ~ ' from ' ~ reader) }}
 {% endmacro %}
 
-{# Naive UTC, cut to the millisecond as LiteLLM's timestamp(3) is. A number is epoch seconds. Text with an offset
-   must go through timestamptz: DuckDB's cast to timestamp passes over the offset. #}
+{# UTC without an offset, truncated to milliseconds like LiteLLM's timestamp(3). A number is seconds since the epoch. Text with an offset must be
+   cast to timestamptz first, because DuckDB's cast to timestamp ignores the offset. #}
 {% macro duckdb_utc_timestamp(column, type) %}
     {%- if type == 'TIMESTAMP WITH TIME ZONE' -%}
         {{ return("date_trunc('millisecond', " ~ column ~ " at time zone 'UTC')") }}
@@ -139,14 +141,15 @@
     ) }}
 {% endmacro %}
 
+{# Text as a double; null if blank, NaN if it is not a number. #}
 {% macro duckdb_number(column) -%}
     case
         when trim({{ column }}) <> '' then coalesce(try_cast({{ column }} as double), cast('NaN' as double))
     end
 {%- endmacro %}
 
-{# JSON text; a JSON string that holds a document (a jsonb column exported as text) is unwrapped; what is not
-   JSON is null. #}
+{# JSON as text. A JSON string that contains a document (a jsonb column exported as text) is unwrapped; what is not valid JSON
+   is null. #}
 {% macro duckdb_json_document(column) -%}
     case
         when not json_valid({{ column }}) then null

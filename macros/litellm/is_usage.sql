@@ -4,9 +4,9 @@
    is null` it would assume 0.5 %, and then plan the joins that follow for a handful of rows. #}
 {% macro is_usage() -%}
     case
-            when rejection_reason is not null then false
-            when cost_usd <> 0 then true
-            when status = 'failure' then false
-            else total_tokens > 0 or prompt_tokens > 0 or completion_tokens > 0
-        end
+        when rejection_reason is not null then false
+        when cost_usd <> 0 then true
+        when status = 'failure' then false
+        else total_tokens > 0 or prompt_tokens > 0 or completion_tokens > 0
+    end
 {%- endmacro %}

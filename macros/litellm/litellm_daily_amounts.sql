@@ -1,5 +1,5 @@
-{# A select of LiteLLM's own daily sums: amount_source, happened_at (the day's first moment), cost_usd. Tables and columns that
-   this LiteLLM does not have are left out. Files come without any. #}
+{# A select of LiteLLM's own daily sums: amount_source, happened_at (the start of the day), cost_usd. Tables and columns that this LiteLLM
+   does not have are left out. Files have no such tables. #}
 {% macro litellm_daily_amounts() -%}
     {{ return(adapter.dispatch('litellm_daily_amounts', 'litellm_cbf')()) }}
 {%- endmacro %}
@@ -29,7 +29,7 @@
     {{ return(selects | join(' union all ') or no_amounts()) }}
 {% endmacro %}
 
-{# Amounts that are none. #}
+{# A select of these columns without rows. #}
 {% macro no_amounts() %}
     {{ return(
         "select cast(null as " ~ dbt.type_string() ~ ") as amount_source, cast(null as timestamp) as happened_at, cast(null as "

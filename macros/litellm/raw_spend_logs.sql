@@ -1,6 +1,6 @@
-{# One select that gives LiteLLM's rows as they were written, with one set of column names and types whatever
-   they lie in. Named columns only: messages, response and proxy_server_request are never read. A number that
-   cannot be read becomes NaN, which staging rejects with its reason; it does not become zero. #}
+{# A select of LiteLLM's rows as they were written, with the same column names and types for every kind of source. Only the named columns
+   are read: never messages, response or proxy_server_request. A number that cannot be parsed becomes NaN, which staging
+   rejects with a reason; it does not become zero. #}
 {% macro raw_spend_logs(spend_logs) -%}
     {{ return(adapter.dispatch('raw_spend_logs', 'litellm_cbf')(spend_logs)) }}
 {%- endmacro %}
@@ -52,8 +52,8 @@
     from {{ spend_logs }}
 {% endmacro %}
 
-{# A JSON string that holds a list has been seen as well. Its text is tested before it is cast, because a cast of
-   broken text would stop the whole run for the sake of one row's tags. #}
+{# A JSON list of strings as text. Some rows have a JSON string that contains the list. That text is checked before it is cast, because
+   casting broken text would stop the whole run on account of one row's tags. #}
 {% macro postgres_array_of_texts(column) -%}
     case
         when jsonb_typeof({{ column }}) = 'array' then cast({{ column }} as text)
@@ -90,7 +90,7 @@
     named as (
         select
             * exclude (metadata),
-            -- One pass over the document for all names.
+            -- All names in one pass over the document.
             json_extract_string(metadata, [
                 '$.user_api_key', '$.user_api_key_hash', '$.user_api_key_user_id', '$.user_api_key_team_id',
                 '$.user_api_key_org_id', '$.user_api_key_project_id', '$.user_api_key_project_alias',
@@ -158,7 +158,7 @@
         select
             *,
             {{ spark_json_document('request_tags') }} as tags,
-            -- One pass over the document for all names.
+            -- All names in one pass over the document.
             from_json({{ spark_json_document('metadata') }}, '{{ names | join(' string, ') }} string') as names
         from rows_as_text
     )
@@ -196,13 +196,13 @@
     from named
 {% endmacro %}
 
-{# A timestamp of Spark is shown in the session's zone, and hours are cut in it. #}
+{# Stops the run unless the session's time zone is UTC: Spark shows timestamps, and truncates them to hours, in that zone. #}
 {% macro stop_unless_utc() %}
     {%- set zone = run_query('select current_timezone()').columns[0].values()[0] if is_run() else 'UTC' -%}
     {%- if zone not in ['UTC', 'Etc/UTC', 'GMT', 'Z', '+00:00'] -%}
         {{ exceptions.raise_compiler_error(
-            "The session's time zone is " ~ zone ~ ", and hours are UTC: set spark.sql.session.timeZone to UTC"
-            ~ " (server_side_parameters in profiles.yml)"
+            "The session's time zone is " ~ zone ~ ", but must be UTC. To fix: set spark.sql.session.timeZone to UTC"
+            ~ " (server_side_parameters in profiles.yml)."
         ) }}
     {%- endif -%}
 {% endmacro %}

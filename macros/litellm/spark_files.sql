@@ -1,5 +1,5 @@
-{# A list of selects that together read every file that `path`, a glob, matches: one for each kind of file and, where a
-   folder mixes kinds, for each folder. #}
+{# A list of selects that together read every file that matches the glob `path`: one for each kind of file and, where kinds are mixed,
+   for each folder. #}
 {% macro spark_spend_log_files(path) %}
     {%- if not is_run() -%}
         {{ return([spark_select_spend_logs('json_lines', '`' ~ path | replace('`', '``') ~ '`')]) }}
@@ -18,7 +18,7 @@
     {%- if others -%}
         {%- do exceptions.warn(
             "LITELLM_SPEND_LOGS=" ~ path ~ " also matches " ~ others | length ~ " file(s) that are left out, such as " ~ others[0]
-            ~ ": on Spark, spend logs are read from .jsonl, .ndjson, .json and .parquet"
+            ~ ". On Spark, spend logs are read from .jsonl, .ndjson, .json and .parquet"
         ) -%}
     {%- endif -%}
     {%- set selects = [] -%}
@@ -29,15 +29,15 @@
     {%- endfor -%}
     {%- if not selects -%}
         {%- do exceptions.warn(
-            "No spend log file matches LITELLM_SPEND_LOGS=" ~ path ~ ": set it to a glob such as 'exports/*.parquet'."
-            ~ " Hours that were summed before stay."
+            "No spend log file matches LITELLM_SPEND_LOGS=" ~ path ~ ". To fix: set it to a glob such as 'exports/*.parquet'."
+            ~ " Hours that were summed before are kept."
         ) -%}
     {%- endif -%}
     {{ return(selects) }}
 {% endmacro %}
 
-{# Every file that a glob matches. Spark refuses a glob without a match, so the folder before the first wildcard is
-   listed, and the glob applied here. Contents are not read. #}
+{# Every file that matches a glob. Spark rejects a glob without a match, so the folder before the first wildcard is listed and the glob
+   is applied here. Contents are not read. #}
 {% macro spark_list_files(path) %}
     {%- set folder = modules.re.match('[^*?{\\[]*', path).group(0).rpartition('/')[0] or '.' -%}
     {%- do run_query(
@@ -56,7 +56,7 @@
     {{ return(files) }}
 {% endmacro %}
 
-{# Globs that match these files and nothing else, one for each folder. #}
+{# Globs that match exactly these files, one for each folder. #}
 {% macro spark_globs(files) %}
     {%- set folders = {} -%}
     {%- for file in files -%}
@@ -70,8 +70,8 @@
     {{ return(globs) }}
 {% endmacro %}
 
-{# Documents (lines, or whole files) as `document`, each checked to be one JSON value: Spark itself would take what it
-   can of a broken one, and pass over what follows the first. The line's text, which may be a prompt, is not shown. #}
+{# Documents (lines, or whole files) as `document`, each checked to be a single JSON object: Spark itself would read what it can of a broken
+   one and ignore what follows it. The text of the line, which may contain a prompt, is never shown. #}
 {% macro spark_documents(kind, files) %}
     {%- set broken = "raise_error(concat('The spend log file ', file, ' is not valid JSON.'))" -%}
     {%- if kind == 'json_lines' -%}
@@ -81,7 +81,7 @@
             ~ ") as lines where trim(value) <> ''"
         ) }}
     {%- endif -%}
-    {#- A list of objects, one object over many lines, or JSON lines after all. -#}
+    {#- A list of objects, one object over several lines, or JSON lines in spite of the extension. -#}
     {{ return(
         "select case when size(from_json(concat('[', document, ']'), 'array<string>')) = 1 and ltrim(document) like '{%' then document else "
         ~ broken ~ " end as document from (select file, explode(case"
@@ -92,6 +92,7 @@
     ) }}
 {% endmacro %}
 
+{# A select of the raw columns from files of one kind, null where the files lack one. #}
 {% macro spark_select_spend_logs(kind, files) %}
     {%- set fields = file_fields() -%}
     {%- set types = {} -%}
@@ -102,7 +103,7 @@
         {%- endfor -%}
         {%- if 'startTime' not in types or ('spend' not in types and 'response_cost' not in types) -%}
             {{ exceptions.raise_compiler_error(
-                "LITELLM_SPEND_LOGS matches parquet files that are no spend logs: they need the columns startTime and spend,"
+                "LITELLM_SPEND_LOGS matches parquet files that are not spend logs: they need the columns startTime and spend,"
                 ~ " and have: " ~ types | join(', ')
             ) }}
         {%- endif -%}
@@ -130,8 +131,8 @@
     {{ return('select ' ~ selected | join(', ') ~ ' from ' ~ from_files) }}
 {% endmacro %}
 
-{# A nested column as JSON text. DuckDB writes values of different types in it as texts of JSON, and Spark cannot tell them
-   from other texts: the quotes would go into tags and ids. So that stops the run. #}
+{# A nested column as JSON text. DuckDB writes values of different types in it as strings of JSON, which Spark cannot distinguish from other
+   strings: the quotes would end up in tags and ids. So they stop the run. #}
 {% macro spark_nested_document(column) -%}
     {{ return(
         "case when instr(to_json(" ~ column ~ "), " ~ sql_text(':"\\"') ~ ") > 0 then raise_error('The column metadata of a Parquet"
@@ -139,7 +140,7 @@
     ) }}
 {%- endmacro %}
 
-{# UTC, cut to the millisecond as LiteLLM's timestamp(3) is. A number is epoch seconds. #}
+{# UTC, truncated to milliseconds like LiteLLM's timestamp(3). A number is seconds since the epoch. #}
 {% macro spark_utc_timestamp(column, type) %}
     {%- if type.startswith('timestamp') -%}
         {{ return("date_trunc('millisecond', cast(" ~ column ~ " as timestamp))") }}
@@ -153,7 +154,7 @@
     ) }}
 {% endmacro %}
 
-{# Text as a double; what is no number is NaN. Java would take 1d and 0x1p3 for numbers as well. #}
+{# Text as a double; null if blank, NaN if it is not a number. Java would accept 1d and 0x1p3 too. #}
 {% macro spark_number(column) -%}
     case
         when trim({{ column }}) rlike '^[+-]?([0-9]+[.]?[0-9]*|[.][0-9]+)([eE][+-]?[0-9]+)?$' then cast(trim({{ column }}) as double)
@@ -161,7 +162,7 @@
     end
 {%- endmacro %}
 
-{# JSON text; a JSON string that holds a document (a jsonb column exported as text) is unwrapped. #}
+{# JSON as text. A JSON string that contains a document (a jsonb column exported as text) is unwrapped. #}
 {% macro spark_json_document(column) -%}
     case when ltrim({{ column }}) like '"%' then get_json_object({{ column }}, '$') else {{ column }} end
 {%- endmacro %}

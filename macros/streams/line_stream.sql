@@ -1,5 +1,5 @@
-{# The name of the stream that a line goes to, as SQL; empty for the one that takes what no name takes. By hash, each name takes an equal part
-   of all MD5s of resource/id. #}
+{# The name of the stream that a line goes to, as SQL; empty for the default stream, which takes what no other does. If lines are split
+   by hash, each stream takes an equal range of the MD5s of resource/id. #}
 {% macro line_stream(team, provider, resource_id) -%}
     {%- set split = line_streams() -%}
     {%- set parts = ['case'] -%}

@@ -1,4 +1,4 @@
-{# The tag columns of cbf_lines as a select lists them. #}
+{# The tag columns of cbf_lines, as a select list. #}
 {% macro resource_tag_columns() -%}
     {%- set columns = [] -%}
     {%- for tag, value in resource_tags().items() -%}

@@ -1,4 +1,4 @@
-{# Tag key → its SQL over the columns of int_usage__hourly. An empty tag is not sent. #}
+{# Tag key → its SQL over the columns of int_usage__hourly. A tag that is null is not sent. #}
 {% macro resource_tags() -%}
     {%- set text = dbt.type_string() -%}
     {%- set no_text = 'cast(null as ' ~ text ~ ')' -%}

@@ -1,5 +1,5 @@
--- One row: when the run of dbt began that last summed usage, or where var load_until made it stop. Hours that ended before
--- it are complete.
+-- One row: when the last successful run of dbt began, or var load_until if that is earlier. Hours that ended before then are
+-- complete.
 {{ config(materialized='table') }}
 
 {%- set run_start = timestamp_literal(run_started_at.strftime('%Y-%m-%d %H:%M:%S')) %}
@@ -7,7 +7,7 @@
 
 with
 
--- Stands here so that dbt builds this last; a run that failed before that leaves this row as it was.
+-- This makes dbt build the model last. A run that fails before it leaves the row as it was.
 summed_hours as (
     select * from {{ ref('cbf_hours') }}
     where false

@@ -1,6 +1,6 @@
--- One row per summed UTC hour, and per stream where there are several. Two hours with the same fingerprint hold the same lines, on every engine.
--- Kept as a table so that whoever looks for what has changed need not hash all history; built anew for the hours
--- that were summed since, or for all when the definition of the lines has changed.
+-- One row per summed UTC hour, and per stream if there are several. Hours with the same fingerprint have the same lines, on every engine.
+-- It is a table, so that finding what has changed does not mean hashing all history. A run fingerprints the hours that were summed
+-- since the last one, or all hours if the definition of the lines has changed.
 {{ config(
     materialized='incremental',
     incremental_strategy=hourly_incremental_strategy(),
@@ -32,7 +32,7 @@ lines as (
     {%- endif %}
 ),
 
--- An hour can be without lines: all of its providers are left out.
+-- An hour has no lines if all of its providers are left out.
 changed_hours as (
     select
         usage_hour,
@@ -41,7 +41,7 @@ changed_hours as (
     group by usage_hour
 ),
 
--- An absent value adds nothing, so a column that is new and empty changes no fingerprint.
+-- A null adds nothing to the text, so a new column without values changes no fingerprint.
 hashed as (
     select
         {{ cbf_column('time/usage_start') }} as usage_hour,

@@ -1,5 +1,5 @@
--- One row per UTC hour and resource: what CloudZero gets, in the names of its Common Bill Format.
--- A tag is a function of resource/id, because CloudZero keeps one value for each resource and tag.
+-- One row per UTC hour and resource: what CloudZero receives, in the column names of its Common Bill Format.
+-- A tag is a function of resource/id, because CloudZero keeps one value per resource and tag.
 {{ config(contract={'enforced': true}, pre_hook="{{ declare_custom_dimensions() }}") }}
 
 with
@@ -39,7 +39,7 @@ final as (
         cast('cross-region' as {{ dbt.type_string() }}) as {{ cbf_column('resource/region') }},
         cast('llm-usage' as {{ dbt.type_string() }}) as {{ cbf_column('resource/usage_family') }},
         {%- if line_streams() %}
-        -- Not sent: it says where the line is sent to.
+        -- Not sent: it decides which stream the line is sent to.
         {{ line_stream('team_id', 'provider', czrn('provider', 'owner_part', 'local_id')) }} as stream,
         {%- endif %}
         {{ resource_tag_columns() }}

@@ -1,5 +1,5 @@
--- One row per UTC hour and event of a push: a try has begun, or has ended, and how. The loader appends; nothing is
--- changed or deleted, also by --full-refresh, so that no hour is sent twice or forgotten.
+-- One row per UTC hour and event of a push: an attempt began, or how it ended. The loader appends rows; nothing is ever changed or
+-- deleted, not even by --full-refresh, so that no hour is sent twice or forgotten.
 {{ config(
     materialized='incremental',
     incremental_strategy='append',

@@ -65,11 +65,13 @@ replaced_hours as (
     {%- if is_incremental() and not var('rebuild_thinner_hours') %}
     left join kept_hours on summed_hours.usage_hour = kept_hours.usage_hour
     where
-        kept_hours.usage_hour is null
-        or (
-            summed_hours.request_count >= kept_hours.request_count
-            and summed_hours.first_started_at <= kept_hours.first_started_at
-        )
+        -- As in is_usage, a case expression keeps PostgreSQL's row estimate realistic.
+        case
+            when kept_hours.usage_hour is null then true
+            else
+                summed_hours.request_count >= kept_hours.request_count
+                and summed_hours.first_started_at <= kept_hours.first_started_at
+        end
     {%- endif %}
 ),
 

@@ -22,16 +22,27 @@ providers as (
 
 -- The checksum lets the next run see whether the spend logs of an hour have changed since.
 source_hours as (
-    {{ source_hours_as_rows(hours.source_hours) }}
+    {%- if hours.source_hours %}
+    select * from (
+        values
+        {%- for hour, checksum in hours.source_hours.items() %}
+        ({{ timestamp_literal(hour) }}, '{{ checksum }}'){{ ',' if not loop.last }}
+        {%- endfor %}
+    ) as listed (usage_hour, source_checksum)
+    {%- else %}
+    select
+        cast(null as timestamp) as usage_hour,
+        cast(null as {{ dbt.type_string() }}) as source_checksum
+    where false
+    {%- endif %}
 ),
 
 usage_logs as (
     select * from spend_logs
-    where
-        {{ is_usage() }}
-        {%- if hours.has_gaps %}
-        and usage_hour in (select source_hours.usage_hour from source_hours)
-        {%- endif %}
+    where {{ is_usage() }}
+    {%- if hours.has_gaps %}
+    and usage_hour in (select source_hours.usage_hour from source_hours)
+    {%- endif %}
 ),
 
 -- A request without a provider gets one from the prefix of its model (bedrock/anthropic.claude-3) if that prefix is the name

@@ -1,8 +1,8 @@
--- One row per amount of money and the place it was found in: spend logs, LiteLLM's daily tables, hours, lines.
--- Nothing is summed here, so that a range of happened_at reaches the index of each place.
+-- One row per amount of money and the place it comes from: spend logs, LiteLLM's daily tables, hours, lines.
+-- Nothing is summed here, so that a range of happened_at can use each place's own index.
 with
 
--- Each CTE is read once: PostgreSQL would read the whole table for one that is read twice.
+-- Each CTE is used once: PostgreSQL would materialize one that is used twice, and read the whole table for it.
 spend_logs as (
     select * from {{ ref('stg_litellm__spend_logs') }}
     where started_at is not null and cost_usd is not null

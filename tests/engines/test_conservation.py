@@ -21,7 +21,7 @@ TESTS = (
 def failed(project: Project) -> set[str]:
     """Which of the tests fail now."""
     outcome = project.dbt("test", "--select", *TESTS, ok=False)
-    found = re.findall(r"(FAIL \d+|PASS|ERROR) (\w+)", outcome.out)
+    found = re.findall(r"of \d+ (FAIL \d+|PASS|ERROR) (\w+)", outcome.out)
     assert {name for _, name in found} == set(TESTS), outcome.out
     assert not [name for result, name in found if result == "ERROR"], outcome.out
     return {name for result, name in found if result.startswith("FAIL")}

@@ -201,7 +201,7 @@ def test_a_long_history_can_be_taken_in_steps(project: Project) -> None:
         assert project.rows("select built_at from cbf.cbf_as_of") == [(datetime.fromisoformat(until),)]
     outcome = project.dbt("run", "--vars", "{load_until: '2026-11-04 02:30'}", ok=False)
     assert outcome.code == 2
-    assert "load_until must be a whole UTC hour" in outcome.out
+    assert "load_until is not valid: 2026-11-04 02:30. It must be a whole UTC hour" in outcome.out
     project.build(tests=True)
     assert hours(project) == dict.fromkeys([0, 1, 2, 3, 30, 31, 100, 101], WHOLE)
 

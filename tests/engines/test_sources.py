@@ -227,7 +227,7 @@ def test_a_first_run_without_the_seed_says_what_to_run(project: Project) -> None
 def test_an_unknown_dimension_is_named(tmp_path: Path) -> None:
     outcome = Project(tmp_path).build(variables={"line_dimensions": ["user", "colour"]}, ok=False)
     assert outcome.code != 0
-    assert "line_dimensions names 'colour', which is none of" in outcome.out
+    assert "line_dimensions: 'colour' is not a valid dimension. It must be one of user," in outcome.out
 
 
 def test_an_old_litellm_without_the_newer_columns_and_tables(postgres: Server, tmp_path: Path) -> None:

@@ -282,15 +282,15 @@ def test_streams_by_provider_and_by_hash(tmp_path: Path, template_of: Callable[[
 @pytest.mark.parametrize(
     ("streams", "message"),
     [
-        ([1], "must say by and names"),
-        ({"by": "month", "names": ["a"]}, "must say by and names"),
-        ({"by": "hash", "names": {"a": ["b"]}}, "names must be a list"),
-        ({"by": "team", "names": ["a"]}, "names must be a mapping of lists"),
-        ({"by": "team", "names": {"A 1": ["b"]}}, "must be small letters"),
-        ({"by": "team", "names": {"default": ["b"]}}, "must be small letters"),
+        ([1], "It must have `by` and `names`"),
+        ({"by": "month", "names": ["a"]}, "It must have `by` and `names`"),
+        ({"by": "hash", "names": {"a": ["b"]}}, "By hash, it must be a list, such as"),
+        ({"by": "team", "names": ["a"]}, "By team, it must be a mapping of lists, such as"),
+        ({"by": "team", "names": {"A 1": ["b"]}}, "is not a valid name"),
+        ({"by": "team", "names": {"default": ["b"]}}, "is not a valid name"),
         ({"by": "team", "names": {"a": "b"}}, "a must be a list of teams, such as [b]"),
         ({"by": "provider", "names": {"a": ["x"], "c": ["x"]}}, "the provider 'x' is in two streams"),
-        ({"by": "hash", "names": ["a", "a"]}, "once"),
+        ({"by": "hash", "names": ["a", "a"]}, "must be unique"),
     ],
 )
 def test_invalid_var_is_reported(

@@ -80,7 +80,7 @@ def test_nested_parquet_is_read_unless_it_has_json_in_text(project: SparkProject
     write(mixed, project.logs, "parquet")
     outcome = project.build(variables=dimensions, ok=False)
     assert outcome.code == 1
-    assert "is nested and holds JSON as texts" in outcome.out
+    assert "is nested and contains strings of JSON" in outcome.out
 
 
 def test_mixed_file_formats_with_repeated_requests(project: SparkProject) -> None:

@@ -1,5 +1,5 @@
--- One row per request that cannot be placed in an hour or summed, with its money and the reason.
--- Together with int_usage__hourly it holds every cent of staging.
+-- One row per request that cannot be assigned to an hour or summed, with its cost and the reason.
+-- Together with int_usage__hourly it accounts for every cent in staging.
 with
 
 spend_logs as (

@@ -1,14 +1,14 @@
--- One row per request: one that is repeated, with the same start, counts once, with its latest version.
--- No request is left out: one that cannot be placed keeps its money and says why in rejection_reason.
+-- One row per request: of rows with the same id and start, the one that was written last.
+-- No request is left out: one that cannot be assigned to an hour or summed keeps its cost and has a rejection_reason.
 with
 
 spend_logs as (
     select * from {{ ref('base_litellm__spend_logs') }}
 ),
 
--- The key is that of LiteLLM's table where it is partitioned. With the start in it, a range of time reaches the table's
--- index and the statistics of Parquet files, and two requests that a provider gave one id stay two.
--- The order names every column that bears money or time, so that the choice is the same on every engine.
+-- The key is that of LiteLLM's partitioned table. Because it contains the start, a range of time can use the table's index and the
+-- statistics of Parquet files, and two requests to which a provider gave the same id remain two.
+-- The order includes every column of money or time, so that each engine chooses the same row.
 versions as (
     select
         *,
@@ -31,7 +31,7 @@ requests as (
     where case when {{ blank_to_null('request_id') }} is null then true else version_number = 1 end
 ),
 
--- NaN is greater than every number here, so a comparison finds it together with infinity.
+-- NaN compares greater than every number here, so `not … < 1e15` finds it and infinity.
 judged as (
     select
         *,

@@ -1,3 +1,3 @@
--- One row per stored spend log, repeated request_ids included, in one set of columns for every kind of source.
--- No row is left out and no value is judged here.
+-- One row per stored spend log, including repeated request_ids, with the same columns for every kind of source.
+-- No row is left out and no value is rejected here.
 {{ raw_spend_logs(source('litellm', 'spend_logs')) }}
