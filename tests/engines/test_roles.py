@@ -39,7 +39,7 @@ def test_the_least_rights_are_enough_and_no_more(
     project.settings = credentials(anycost) | {"PGUSER": "litellm_cbf_loader"}
     shut_out = project.loader("push", "--window", "pending")
     assert shut_out.code == 3
-    assert "may not write to cbf" in shut_out.err
+    assert "no permission to write to schema cbf" in shut_out.err
     assert "select and insert on push_log" in shut_out.err
     database.run("-- 2. " + after)
 
