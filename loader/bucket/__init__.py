@@ -1,1 +1,1 @@
-"""A month as a billing drop for an AnyCost Bucket."""
+"""Writes a month as a billing drop for an AnyCost Bucket."""

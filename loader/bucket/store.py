@@ -1,4 +1,4 @@
-"""Where bucket drops are put: a folder, or S3. A part or a manifest is there whole or not at all."""
+"""Stores for bucket drops: a folder or S3. A file is written completely or not at all."""
 
 from __future__ import annotations
 
@@ -13,43 +13,43 @@ from typing import IO, Any
 
 from loader.errors import ConfigurationError, UsageError
 
-EXTRA = "To write to s3:// the loader needs a package that is not installed ({}): pip install '.[s3]'"
+MISSING_PACKAGE = "Writing to s3:// needs a package that is not installed ({}): pip install '.[s3]'"
 
 
 class BucketStore(ABC):
-    """Files by name, such as `20240801-20240901/manifest.json`, below a root.
+    """Files by name relative to the root, such as `20240801-20240901/manifest.json`.
 
-    Each method raises ConfigurationError when the store cannot be reached or does not let us.
+    Each method raises ConfigurationError if the store cannot be reached or denies access.
     """
 
     @abstractmethod
     def names(self, folder: str) -> list[str]:
-        """The names of all files in a folder, in order; none for a folder that is not there."""
+        """The sorted names of all files in a folder; empty if the folder does not exist."""
 
     @abstractmethod
     def read(self, name: str) -> bytes | None:
-        """A small file, whole; None when it is not there."""
+        """The content of a small file; None if it does not exist."""
 
     @abstractmethod
     def open(self, name: str) -> IO[bytes]:
-        """A file to read as a stream."""
+        """Open a file for reading as a stream."""
 
     @abstractmethod
     @contextmanager
     def part(self, name: str) -> Iterator[IO[bytes]]:
-        """A file to write. It is there under its name when the block has ended without an error, and not before."""
+        """Open a file for writing. It appears under its name only if the block ends without an error."""
 
     @abstractmethod
     def replace(self, name: str, data: bytes) -> None:
-        """Write a small file in one step: a reader finds the old one or this one, never a part."""
+        """Write a small file atomically: a reader sees either the old or the new content."""
 
 
 def open_store(out: str) -> BucketStore:
-    """The store at a folder's path or an `s3://bucket/prefix` URL.
+    """The store at a folder's path or an `s3://bucket/prefix` URL, the value of --out.
 
     Raises:
-        UsageError: another kind of URL.
-        ConfigurationError: boto3 is not installed, or the folder cannot be made.
+        UsageError: it is another kind of URL.
+        ConfigurationError: boto3 is not installed or not configured.
     """
     if found := re.fullmatch(r"s3://([^/]+)/?(.*)", out):
         return S3Store(found[1], found[2].strip("/"))
@@ -59,45 +59,45 @@ def open_store(out: str) -> BucketStore:
 
 
 class FolderStore(BucketStore):
-    """A local folder, which something else may copy to a bucket."""
+    """A local folder, for example one that another tool copies to a bucket."""
 
     def __init__(self, root: Path) -> None:
         self._root = root
 
     def names(self, folder: str) -> list[str]:
         """See `BucketStore.names`."""
-        with _told(self._root):
+        with _file_errors_described(self._root):
             path = self._root / folder
             files = path.iterdir() if path.is_dir() else ()
             return sorted(f"{folder}/{file.name}" for file in files if not file.name.startswith("."))
 
     def read(self, name: str) -> bytes | None:
         """See `BucketStore.read`."""
-        with _told(self._root):
+        with _file_errors_described(self._root):
             path = self._root / name
             return path.read_bytes() if path.exists() else None
 
     def open(self, name: str) -> IO[bytes]:
         """See `BucketStore.open`."""
-        with _told(self._root):
+        with _file_errors_described(self._root):
             return (self._root / name).open("rb")
 
     @contextmanager
     def part(self, name: str) -> Iterator[IO[bytes]]:
         """See `BucketStore.part`."""
         path = self._root / name
-        hidden = path.with_name(f".{path.name}.{os.getpid()}")
-        with _told(self._root):
+        temporary = path.with_name(f".{path.name}.{os.getpid()}")
+        with _file_errors_described(self._root):
             path.parent.mkdir(parents=True, exist_ok=True)
             try:
-                with hidden.open("wb") as file:
+                with temporary.open("wb") as file:
                     yield file
                     file.flush()
                     os.fsync(file.fileno())
-                hidden.replace(path)
+                temporary.replace(path)
             finally:
-                hidden.unlink(missing_ok=True)
-            _keep(path.parent)
+                temporary.unlink(missing_ok=True)
+            _sync_folder(path.parent)
 
     def replace(self, name: str, data: bytes) -> None:
         """See `BucketStore.replace`."""
@@ -106,20 +106,20 @@ class FolderStore(BucketStore):
 
 
 class S3Store(BucketStore):
-    """A prefix of an S3 bucket, or of what speaks S3 at AWS_ENDPOINT_URL. Credentials come from boto3's own places."""
+    """A prefix of an S3 bucket, or of an S3-compatible service at AWS_ENDPOINT_URL. boto3 finds the credentials."""
 
     def __init__(self, bucket: str, prefix: str) -> None:
         try:
             import boto3
         except ImportError as error:
-            raise ConfigurationError(EXTRA.format(error.name)) from error
+            raise ConfigurationError(MISSING_PACKAGE.format(error.name)) from error
         self._bucket, self._prefix = bucket, f"{prefix}/" if prefix else ""
-        with self._told():
+        with self._s3_errors_described():
             self._client: Any = boto3.client("s3")
 
     def names(self, folder: str) -> list[str]:
         """See `BucketStore.names`."""
-        with self._told():
+        with self._s3_errors_described():
             pages = self._client.get_paginator("list_objects_v2").paginate(
                 Bucket=self._bucket, Prefix=f"{self._prefix}{folder}/", Delimiter="/"
             )
@@ -128,76 +128,79 @@ class S3Store(BucketStore):
 
     def read(self, name: str) -> bytes | None:
         """See `BucketStore.read`."""
-        with self._told():
+        with self._s3_errors_described():
             try:
                 return bytes(self._client.get_object(Bucket=self._bucket, Key=self._prefix + name)["Body"].read())
             except self._client.exceptions.NoSuchKey:
                 return None
 
     def open(self, name: str) -> IO[bytes]:
-        """See `BucketStore.open`: through a file, because a connection may not last as long as its reader."""
-        with _kept(), ExitStack() as stack:
+        """See `BucketStore.open`. Downloads to a temporary file, so that a slow reader does not lose the connection."""
+        with _temporary_file_errors_described(), ExitStack() as stack:
             file = stack.enter_context(tempfile.TemporaryFile())
-            with self._told():
+            with self._s3_errors_described():
                 self._client.download_fileobj(self._bucket, self._prefix + name, file)
             file.seek(0)
-            stack.pop_all()  # it is the reader's to close
+            stack.pop_all()  # the caller closes it
             return file
 
     @contextmanager
     def part(self, name: str) -> Iterator[IO[bytes]]:
-        """See `BucketStore.part`: S3 shows an object when it is whole."""
-        with _kept(), tempfile.TemporaryFile() as file:
+        """See `BucketStore.part`. An S3 object becomes visible when it is complete."""
+        with _temporary_file_errors_described(), tempfile.TemporaryFile() as file:
             yield file
             file.seek(0)
-            with self._told():
+            with self._s3_errors_described():
                 self._client.upload_fileobj(file, self._bucket, self._prefix + name)
 
     def replace(self, name: str, data: bytes) -> None:
         """See `BucketStore.replace`."""
-        with self._told():
+        with self._s3_errors_described():
             self._client.put_object(Bucket=self._bucket, Key=self._prefix + name, Body=data)
 
     @contextmanager
-    def _told(self) -> Iterator[None]:
+    def _s3_errors_described(self) -> Iterator[None]:
+        """Turn errors of boto3 into a ConfigurationError."""
         from boto3.exceptions import Boto3Error
         from botocore.exceptions import BotoCoreError, ClientError
 
         try:
             yield
-        except (BotoCoreError, ClientError, Boto3Error, ValueError) as error:  # ValueError: AWS_ENDPOINT_URL is no URL
+        except (BotoCoreError, ClientError, Boto3Error, ValueError) as error:  # ValueError: invalid AWS_ENDPOINT_URL
             raise ConfigurationError(
-                f"s3://{self._bucket}/{self._prefix} cannot be used: {' '.join(str(error).split()).rstrip('.')}. The"
-                " login comes from where the AWS CLI has it, such as AWS_PROFILE; it needs s3:ListBucket, s3:GetObject"
-                " and s3:PutObject."
+                f"s3://{self._bucket}/{self._prefix} cannot be used: {' '.join(str(error).split()).rstrip('.')}."
+                " Credentials are found as by the AWS CLI, such as AWS_PROFILE, and need the permissions s3:ListBucket,"
+                " s3:GetObject and s3:PutObject."
             ) from error
 
 
 @contextmanager
-def _told(root: Path) -> Iterator[None]:
+def _file_errors_described(root: Path) -> Iterator[None]:
+    """Turn errors of the file system into a ConfigurationError."""
     try:
         yield
     except OSError as error:
         raise ConfigurationError(
-            f"{error.filename or root} cannot be used: {error.strerror or error}. Choose another --out, or mend that."
+            f"{error.filename or root} cannot be used: {error.strerror or error}. Make it accessible, or choose"
+            " another --out."
         ) from error
 
 
 @contextmanager
-def _kept() -> Iterator[None]:
-    """Turn what befalls a temporary file, which a part is kept in on its way to or from S3, into one line."""
+def _temporary_file_errors_described() -> Iterator[None]:
+    """Turn errors of the temporary file, which buffers a part on its way to or from S3, into a ConfigurationError."""
     try:
         yield
     except OSError as error:
-        folder = tempfile.tempdir or "the folder of temporary files"
+        folder = tempfile.tempdir or "the folder for temporary files"
         raise ConfigurationError(
-            f"{folder} cannot hold a part of the drop: {error.strerror or error}. Make room there, or set TMPDIR to"
-            " another folder."
+            f"{folder} cannot store a part of the drop: {error.strerror or error}. Free some space there, or set TMPDIR"
+            " to another folder."
         ) from error
 
 
-def _keep(folder: Path) -> None:
-    """Make the names in a folder outlive a power cut, where the file system can."""
+def _sync_folder(folder: Path) -> None:
+    """Flush the entries of a folder to disk, if the file system supports it."""
     with suppress(OSError):
         handle = os.open(folder, os.O_RDONLY)
         try:

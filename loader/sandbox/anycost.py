@@ -1,9 +1,9 @@
-"""A local AnyCost that keeps the limits CloudZero documents: for the demo, the tests and users' rehearsals.
+"""A local AnyCost Stream API with CloudZero's documented limits, for the demo, tests and rehearsals.
 
-The rules are of docs.cloudzero.com/docs/anycost-send-stream-data, /reference/authorization, /reference/idempotency and
-the published API description, shipped as billing_drop.schema.json. What the real service does beyond them is not
-known. Two choices are ours: a second request for a stream while one is under way, which CloudZero says it does not
-support, is answered 409 and counted; and a body without a month is refused.
+The rules are from docs.cloudzero.com/docs/anycost-send-stream-data, /reference/authorization, /reference/idempotency
+and the published API description, shipped as billing_drop.schema.json. The real service may behave differently where
+they say nothing. Two rules are the sandbox's own: a second request for a stream while one is in progress, which
+CloudZero does not support, gets a 409 and is counted; and a body without a month is rejected.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ from loader.sandbox.rules import Limits, ParsedBody, RequestError, Response, Sto
 __all__ = ["ROOT", "AnyCostSandbox", "FaultInjector", "Limits", "ParsedBody", "RequestKey", "Response", "StreamKey"]
 ROOT = "/v2/connections/billing/anycost"
 TEST_NAMESPACE_LIFE = timedelta(hours=1)
-KEPT_ANSWERS, KEPT_REQUESTS = 10_000, 200
+MAX_RESPONSES, MAX_REQUESTS = 10_000, 200
 StreamKey = tuple[str, str]  # the value of `cloudzero-test-key`, empty outside of tests, and the connection id
 RequestKey = tuple[str, str, str]  # method, path, value of `cloudzero-idempotency-key`
 
 
 class AnyCostSandbox:
-    """The rules and the state; no sockets. `handle` is the only entrance."""
+    """The API's rules and state, without sockets: `handle` takes a request and returns the response. Thread-safe."""
 
     def __init__(
         self,
@@ -47,32 +47,32 @@ class AnyCostSandbox:
         self._clock = clock
         self._lock = threading.Lock()
         self._busy: set[StreamKey] = set()
-        self._under_way: set[RequestKey] = set()
-        self._answers: OrderedDict[RequestKey, Response] = OrderedDict()
+        self._in_progress: set[RequestKey] = set()
+        self._responses: OrderedDict[RequestKey, Response] = OrderedDict()
         self._streams: dict[StreamKey, dict[str, StoredMonth]] = {}
-        self._requests: deque[dict[str, Any]] = deque(maxlen=KEPT_REQUESTS)
+        self._requests: deque[dict[str, Any]] = deque(maxlen=MAX_REQUESTS)
         self._drops = 0
 
     def handle(self, method: str, path: str, headers: Mapping[str, str], body: bytes | None) -> Response:
-        """Answer one request. `body` is None when it was too large to be read at all.
+        """Respond to one request. `body` is None if it was too large to be read.
 
-        A repeated `cloudzero-idempotency-key` gets the first answer to this method and path again, errors included,
-        before key, size or anything else is looked at (docs.cloudzero.com/reference/idempotency). While the first is
-        still under way there is no answer to repeat: that is a concurrent request. No 409 is kept, and nothing of a
-        request whose connection was cut before it took effect.
+        A request with a repeated `cloudzero-idempotency-key` gets the first response to the same method and path
+        again, including errors, before the API key, the size or anything else is checked
+        (docs.cloudzero.com/reference/idempotency). While the first request is in progress, a repeated one counts as
+        concurrent. A 409 is not stored, nor is a request whose connection was closed before it took effect.
         """
         headers = {name.lower(): value for name, value in headers.items()}
         if method == "GET" and path in ("/", "/state"):
-            return self._look(path)
+            return self._show_state(path)
         key = (method, path, headers.get("cloudzero-idempotency-key", ""))
-        answer = repeated = self._repeated(key)
-        if answer is None:
-            answer = self._first(key, headers, body)
-        self._note(method, path, answer, len(body or b""), 0 if repeated else answer.rows)
-        return answer
+        response = repeated = self._repeated(key)
+        if response is None:
+            response = self._first(key, headers, body)
+        self._log_request(method, path, response, len(body or b""), 0 if repeated else response.rows)
+        return response
 
     def state(self) -> dict[str, Any]:
-        """All that is held, with exact sums as text, and what trouble was made so far; never a key."""
+        """Everything that is stored, with exact sums as text, and the counts of injected faults. Contains no key."""
         with self._lock:
             held = {
                 connection: sorted(months.items())
@@ -80,7 +80,7 @@ class AnyCostSandbox:
                 if not test_key
             }
             seen, requests = self.concurrent_requests_seen, list(self._requests)
-        # Described outside of the lock: the digests of a full month take a second, and no drop should wait for them.
+        # Outside of the lock: the digests of a full month take a second, and requests should not wait for them.
         return {
             "streams": {
                 connection: {name: month.describe(self.limits) for name, month in months}
@@ -96,34 +96,34 @@ class AnyCostSandbox:
         }  # fmt: skip
 
     def _repeated(self, key: RequestKey) -> Response | None:
-        """What a repeated request gets; None for a first one, which is under way from here on."""
+        """The response to a repeated request; None for a first one, which is marked as in progress."""
         if not key[2]:
             return None
         with self._lock:
-            if key in self._answers:
-                return self._answers[key]
-            if key in self._under_way:
+            if key in self._responses:
+                return self._responses[key]
+            if key in self._in_progress:
                 self.concurrent_requests_seen += 1
-                return _conflict().answer
-            self._under_way.add(key)
+                return _conflict().response
+            self._in_progress.add(key)
             return None
 
     def _first(self, key: RequestKey, headers: Mapping[str, str], body: bytes | None) -> Response:
         try:
             try:
-                answer = self._route(key[0], key[1], headers, body)
-            except RequestError as refusal:
-                answer = refusal.answer
-            if key[2] and answer.kept:
+                response = self._route(key[0], key[1], headers, body)
+            except RequestError as error:
+                response = error.response
+            if key[2] and response.is_stored:
                 with self._lock:
-                    # The service does not know that its answer was lost on the way.
-                    self._answers[key] = replace(answer, cut=False, fault="")
-                    if len(self._answers) > KEPT_ANSWERS:
-                        self._answers.popitem(last=False)
-            return answer
+                    # The service does not know that its response was lost on the way.
+                    self._responses[key] = replace(response, is_cut=False, fault="")
+                    if len(self._responses) > MAX_RESPONSES:
+                        self._responses.popitem(last=False)
+            return response
         finally:
             with self._lock:
-                self._under_way.discard(key)
+                self._in_progress.discard(key)
 
     def _route(self, method: str, path: str, headers: Mapping[str, str], body: bytes | None) -> Response:
         if not hmac.compare_digest(headers.get("authorization", "").encode(), self._api_key.encode()):
@@ -153,13 +153,13 @@ class AnyCostSandbox:
                 self._busy.discard(stream)
 
     def _with_faults(self, act: Callable[[], Response], is_read: bool = False) -> Response:
-        def answered() -> Response:
+        def respond() -> Response:
             try:
                 return act()
-            except RequestError as refusal:
-                return refusal.answer
+            except RequestError as error:
+                return error.response
 
-        return self.faults.around(answered, is_read) if self.faults else answered()
+        return self.faults.apply(respond, is_read) if self.faults else respond()
 
     def _checked(self, content: bytes | None) -> ParsedBody:
         return check_body(content, self.limits.body_bytes)
@@ -178,17 +178,17 @@ class AnyCostSandbox:
             self._drops += 1
             after.drop_id = f"drop-{self._drops:08d}"
             self._streams.setdefault(stream, {})[body.month] = after
-        said = {"drop_id": after.drop_id, "month": body.sent_month, "row_count": body.row_count}
-        return Response(200, orjson.dumps({"connection": said}), rows=body.row_count)
+        connection = {"drop_id": after.drop_id, "month": body.sent_month, "row_count": body.row_count}
+        return Response(200, orjson.dumps({"connection": connection}), rows=body.row_count)
 
     def _validate(self, content: bytes | None) -> Response:
         errors: list[str] = []
         try:
             self._checked(content)
-        except RequestError as refusal:
-            if refusal.answer.status != 400:
+        except RequestError as error:
+            if error.response.status != 400:
                 raise
-            errors = [str(refusal)]
+            errors = [str(error)]
         return Response(200, orjson.dumps({"connection": {"is_valid": not errors, "errors": errors}}))
 
     def _read(self, stream: StreamKey, name: str | None) -> Response:
@@ -205,7 +205,7 @@ class AnyCostSandbox:
         return Response(200, b'{"billing_drop":[' + b",".join(rows) + b"]}")
 
     def _held(self, stream: StreamKey) -> dict[str, StoredMonth]:
-        """The months of a stream. A test key's are its own, and each lasts one hour from its last change."""
+        """The months of a stream. With a test key, they are separate and expire one hour after their last change."""
         with self._lock:
             ended = self._clock() - TEST_NAMESPACE_LIFE
             for each in [each for each in self._streams if each[0]]:
@@ -216,7 +216,7 @@ class AnyCostSandbox:
                     del self._streams[each]
             return dict(self._streams.get(stream, {}))
 
-    def _look(self, path: str) -> Response:
+    def _show_state(self, path: str) -> Response:
         state = self.state()
         if path == "/state":
             return Response(200, orjson.dumps(state, option=orjson.OPT_INDENT_2))
@@ -224,7 +224,7 @@ class AnyCostSandbox:
 
         return Response(200, page(state).encode(), "text/html; charset=utf-8")
 
-    def _note(self, method: str, path: str, answer: Response, size: int, rows: int) -> None:
+    def _log_request(self, method: str, path: str, response: Response, size: int, rows: int) -> None:
         with self._lock:
             self._requests.append(
                 {
@@ -233,11 +233,11 @@ class AnyCostSandbox:
                     "path": path,
                     "bytes": size,
                     "rows": rows,
-                    "status": answer.status,
-                    "trouble": answer.fault,
+                    "status": response.status,
+                    "trouble": response.fault,
                 }
             )
 
 
 def _conflict() -> RequestError:
-    return RequestError(409, "Another request for this stream is under way", "Conflict")
+    return RequestError(409, "Another request for this stream is in progress", "Conflict")

@@ -1,7 +1,7 @@
-"""What networks and services do to a request, made on purpose: the sandbox's trouble.
+"""Fault injection of the sandbox: latency, lost connections, errors and wrong responses.
 
-Which request meets what follows from the seed and from how many came before it, and from nothing else: the same
-requests in the same order meet the same trouble again.
+The fault of a request depends only on the seed and the number of requests before it, so the same requests in the same
+order meet the same faults again.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import orjson
 
 from loader.sandbox.rules import Response
 
-# Named by what happens, and whether before or after the drop took effect.
+# Kinds of faults. "before" and "after" say whether it happens before or after the request took effect.
 LATENCY_BEFORE, LATENCY_AFTER = "latency_before", "latency_after"
 CUT_BEFORE, CUT_AFTER = "cut_before", "cut_after"
 TOO_MANY_REQUESTS = "too_many_requests"  # 429
@@ -28,14 +28,14 @@ KINDS = (
     LATENCY_BEFORE, LATENCY_AFTER, CUT_BEFORE, CUT_AFTER, TOO_MANY_REQUESTS, SERVER_ERROR_BEFORE, SERVER_ERROR_AFTER,
     WRONG_ROW_COUNT, NOT_JSON,
 )  # fmt: skip
-NOT_FOR_READS = (SERVER_ERROR_AFTER, WRONG_ROW_COUNT)  # a read has no effect, and its answer no row_count
-ONLY_OF_SUCCESS = (SERVER_ERROR_AFTER, WRONG_ROW_COUNT, NOT_JSON)  # a refused drop took no effect to hide
-LONGEST_RETRY_AFTER = 2  # seconds
+NOT_FOR_READS = (SERVER_ERROR_AFTER, WRONG_ROW_COUNT)  # a read has no effect, and its response no row_count
+ONLY_OF_SUCCESS = (SERVER_ERROR_AFTER, WRONG_ROW_COUNT, NOT_JSON)  # a rejected request has no effect to hide
+MAX_RETRY_AFTER = 2  # seconds
 
 
 @dataclass(frozen=True)
 class Fault:
-    """What one request meets, drawn before it is looked at."""
+    """The fault of one request, drawn before the request is processed."""
 
     kind: str
     seconds: float  # of latency
@@ -45,36 +45,36 @@ class Fault:
     miscount: int  # added to the row count
 
     def error(self) -> Response:
-        """The answer of an error, 429 or 5xx, without effect."""
+        """The error response, 429 or 5xx, to a request that had no effect."""
         if self.kind != TOO_MANY_REQUESTS:
             return _message(self.status, "The service has a problem", self.kind)
-        answer = _message(429, "Too many requests", self.kind)
+        response = _message(429, "Too many requests", self.kind)
         if self.retry_after is None:
-            return answer
+            return response
         value = formatdate(time.time() + self.retry_after, usegmt=True) if self.as_date else str(self.retry_after)
-        return replace(answer, headers={"Retry-After": value})
+        return replace(response, headers={"Retry-After": value})
 
-    def spoil(self, answer: Response) -> Response:
-        """What becomes of the answer to a request that took effect."""
+    def distort(self, response: Response) -> Response:
+        """The response as the client gets it, for a request that took effect."""
         if self.kind == CUT_AFTER:
-            return replace(answer, cut=True, fault=self.kind)
+            return replace(response, is_cut=True, fault=self.kind)
         if self.kind == SERVER_ERROR_AFTER:
-            return replace(_message(500, "The service has a problem", self.kind), rows=answer.rows)
+            return replace(_message(500, "The service has a problem", self.kind), rows=response.rows)
         if self.kind == WRONG_ROW_COUNT:
-            content = orjson.loads(answer.body)
+            content = orjson.loads(response.body)
             content["connection"]["row_count"] += self.miscount
-            return replace(answer, body=orjson.dumps(content), fault=self.kind)
+            return replace(response, body=orjson.dumps(content), fault=self.kind)
         if self.kind == NOT_JSON:
             page = b"<html><body>It works!</body></html>"
-            return replace(answer, body=page, content_type="text/html", fault=self.kind)
-        return replace(answer, fault=self.kind)
+            return replace(response, body=page, content_type="text/html", fault=self.kind)
+        return replace(response, fault=self.kind)
 
 
 class FaultInjector:
-    """Makes trouble for a share of the drops. `rate` may be changed at any time; 0.0 switches it off.
+    """Injects faults into a share of the requests. `rate` can be changed at any time; 0.0 switches them off.
 
-    Requests that get an answer from memory, a 409 or a 403 meet none and are not counted in the order: how many of
-    them there are depends on the trouble itself.
+    Requests that get a repeated response, a 409 or a 403 have no faults and are not numbered, because how many of them
+    there are depends on the faults themselves.
     """
 
     def __init__(
@@ -86,64 +86,67 @@ class FaultInjector:
         reads: bool = False,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
-        """Make no trouble yet.
+        """Create an injector.
 
         Args:
-            seed: what the draws follow from.
-            rate: share of the requests, 0 to 1.
-            max_latency: seconds that latency lasts at most.
-            kinds: of `KINDS`, those to choose from, each as likely as the others.
-            reads: whether GETs of billing_drops meet it too. Drops meet the same either way.
-            sleep: how latency passes. Tests bring their own.
+            seed: the seed of all draws.
+            rate: the share of requests that have a fault, 0 to 1.
+            max_latency: maximum latency in seconds.
+            kinds: which of `KINDS` to inject, all with the same probability.
+            reads: whether GET requests have faults too. It does not change the faults of POST requests.
+            sleep: waits for the latency; for tests.
 
         Raises:
-            ValueError: rate, latency or kinds make no sense.
+            ValueError: the rate, latency or kinds are invalid.
         """
         self._kinds = tuple(kinds)
         if not 0 <= rate <= 1 or max_latency < 0 or not self._kinds or not set(self._kinds) <= set(KINDS):
-            raise ValueError(f"trouble of rate {rate}, latency {max_latency} s, kinds {self._kinds}")
+            raise ValueError(f"invalid faults: rate {rate}, latency {max_latency} s, kinds {self._kinds}")
         self.rate = rate
         self.reads = reads
-        self.counts = dict.fromkeys(self._kinds, 0)  # what was made so far, by kind
+        self.counts = dict.fromkeys(self._kinds, 0)  # faults injected so far, by kind
         self._seed = seed
         self._max_latency = max_latency
         self._sleep = sleep
         self._lock = threading.Lock()
-        self._asked = {False: 0, True: 0}  # requests so far: drops and reads
+        self._request_counts = {False: 0, True: 0}  # so far: POSTs and reads
 
-    def around(self, act: Callable[[], Response], is_read: bool = False) -> Response:
-        """Answer a request that `act` would answer, with or without trouble, and with or without acting.
+    def apply(self, act: Callable[[], Response], is_read: bool = False) -> Response:
+        """Process a request with `act`, or inject a fault before, instead or after.
 
-        Latency passes within: the caller keeps the stream busy meanwhile, and acts whether or not the sender waits.
+        Latency is waited for here: the stream stays busy meanwhile, whether or not the client still waits.
         """
         fault = self._draw(is_read)
         if fault is None:
             return act()
         if fault.kind == CUT_BEFORE:
             self._count(fault)
-            return Response(0, cut=True, kept=False, fault=fault.kind)
+            return Response(0, is_cut=True, is_stored=False, fault=fault.kind)
         if fault.kind in (TOO_MANY_REQUESTS, SERVER_ERROR_BEFORE):
             self._count(fault)
             return fault.error()
         if fault.kind == LATENCY_BEFORE:
             self._count(fault)
             self._sleep(fault.seconds)
-        answer = act()
-        if fault.kind in ONLY_OF_SUCCESS and answer.status != 200:
-            return answer
+        response = act()
+        if fault.kind in ONLY_OF_SUCCESS and response.status != 200:
+            return response
         if fault.kind != LATENCY_BEFORE:
             self._count(fault)
         if fault.kind == LATENCY_AFTER:
             self._sleep(fault.seconds)
-        return fault.spoil(answer)
+        return fault.distort(response)
 
     def _draw(self, is_read: bool) -> Fault | None:
-        """What the next request meets. Each has its own generator, so that a change of rate moves no other draw."""
+        """The fault of the next request, if any.
+
+        Each request has its own random generator, so a change of the rate does not affect the draws of others.
+        """
         if is_read and not self.reads:
             return None
         with self._lock:
-            self._asked[is_read] += 1
-            number = self._asked[is_read]
+            self._request_counts[is_read] += 1
+            number = self._request_counts[is_read]
         draw = random.Random(f"{self._seed}/{'read' if is_read else 'drop'}/{number}")  # noqa: S311
         if draw.random() >= self.rate:
             return None
@@ -154,14 +157,14 @@ class FaultInjector:
             kind=draw.choice(kinds),
             seconds=draw.uniform(0, self._max_latency),
             status=draw.choice((500, 502, 503)),
-            retry_after=draw.choice((None, *range(LONGEST_RETRY_AFTER + 1))),
+            retry_after=draw.choice((None, *range(MAX_RETRY_AFTER + 1))),
             as_date=draw.random() < 0.5,
             miscount=draw.choice((-1, 1)),
         )
 
     def _count(self, fault: Fault) -> None:
         with self._lock:
-            # A new dictionary: whoever reads the old one is not disturbed.
+            # A new dictionary, because another thread may be reading the old one.
             self.counts = {**self.counts, fault.kind: self.counts[fault.kind] + 1}
 
 

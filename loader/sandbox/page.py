@@ -1,4 +1,4 @@
-"""The sandbox's state as one page: no script, no asset from elsewhere."""
+"""The sandbox's state as one page: no script, no external assets."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ th:first-child, td:first-child { text-align: left } meter { width: 6rem; vertica
 
 
 def page(state: dict[str, Any]) -> str:
-    """HTML for what `AnyCostSandbox.state` says."""
-    parts = ["<h1>AnyCost sandbox</h1><p>What was sent here. The same as JSON: <a href='/state'>/state</a></p>"]
+    """The HTML page for a state as returned by `AnyCostSandbox.state`."""
+    parts = ["<h1>AnyCost sandbox</h1><p>What was sent to this sandbox. As JSON: <a href='/state'>/state</a></p>"]
     if not state["streams"]:
         parts.append("<p>Nothing yet.</p>")
     for connection, months in state["streams"].items():
@@ -34,7 +34,7 @@ def page(state: dict[str, Any]) -> str:
             parts.append(_table(["hour (UTC)", "rows", "cost"], hours))
     counts = [[_words(kind), f"{count:,}"] for kind, count in state["trouble"].items() if count]
     if counts:
-        parts.append("<h2>Trouble made</h2>" + _table(["kind", "requests"], counts))
+        parts.append("<h2>Faults injected</h2>" + _table(["kind", "requests"], counts))
     requests = [
         [
             each["at"], f"{each['method']} {each['path']}", f"{each['bytes']:,}", f"{each['rows']:,}",
@@ -43,8 +43,8 @@ def page(state: dict[str, Any]) -> str:
         for each in reversed(state["requests"])
     ]  # fmt: skip
     parts.append(
-        f"<h2>Requests, newest first</h2><p>Refused for being concurrent: {state['concurrent_requests_seen']:,}.</p>"
-        + _table(["at", "request", "bytes", "rows", "status", "trouble"], requests)
+        f"<h2>Requests, newest first</h2><p>Rejected as concurrent: {state['concurrent_requests_seen']:,}.</p>"
+        + _table(["at", "request", "bytes", "rows", "status", "fault"], requests)
     )
     return (
         "<!doctype html><html lang='en'><meta charset='utf-8'>"

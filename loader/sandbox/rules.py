@@ -1,4 +1,4 @@
-"""What the sandbox takes and holds: limits, answers, months of rows, and the check of a body. No state, no lock."""
+"""The sandbox's limits, responses, stored months and the validation of bodies. No shared state, no locks."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from typing import Any
 import jsonschema_rs
 import orjson
 
-# The usual context rounds to 28 digits, which a large sum with 18 decimals needs more than.
+# The default context rounds to 28 digits, which is not enough for a large sum with 18 decimal places.
 EXACT = decimal.Context(prec=decimal.MAX_PREC, Emax=decimal.MAX_EMAX, Emin=decimal.MIN_EMIN, traps=[decimal.Inexact])
 
 
@@ -24,7 +24,7 @@ EXACT = decimal.Context(prec=decimal.MAX_PREC, Emax=decimal.MAX_EMAX, Emin=decim
 class Limits:
     """What one stream may hold (docs.cloudzero.com/docs/anycost-send-stream-data).
 
-    Bytes of a month are those of its rows as compact JSON; how CloudZero counts them is not documented.
+    The size of a month is that of its rows as compact JSON. How CloudZero counts it is not documented.
     """
 
     body_bytes: int = 5_000_000
@@ -33,16 +33,16 @@ class Limits:
 
     @classmethod
     def none(cls) -> Limits:
-        """No limit at all, for benchmarks."""
+        """No limits, for benchmarks."""
         return cls(2**62, 2**62, 2**62)
 
 
 @dataclass(frozen=True)
 class Response:
-    """One answer: JSON unless it says otherwise. `rows` is how many rows were taken, for the request log.
+    """An HTTP response, by default JSON.
 
-    `cut`: the connection ends without an answer. `kept`: a repeated idempotency key gets it again. `fault` is the
-    kind that was made of it, for the request log.
+    `rows` is the number of rows accepted, and `fault` the kind of injected fault, both for the request log. `is_cut`:
+    the connection is closed without sending the response. `is_stored`: a repeated idempotency key gets it again.
     """
 
     status: int
@@ -50,26 +50,26 @@ class Response:
     content_type: str = "application/json"
     rows: int = 0
     headers: Mapping[str, str] = field(default_factory=dict)
-    cut: bool = False
-    kept: bool = True
+    is_cut: bool = False
+    is_stored: bool = True
     fault: str = ""
 
 
 class RequestError(Exception):
-    """A request that gets an error answer."""
+    """A request that gets an error response."""
 
     def __init__(self, status: int, message: str, kind: str = "ValidationError") -> None:
         super().__init__(message)
         content: dict[str, object] = (
             {"error": {"message": message, "type": kind}} if status in (400, 404, 409) else {"message": message}
         )
-        # Whether another request is under way says nothing of the next try, so that answer is not repeated to it.
-        self.answer = Response(status, orjson.dumps(content), kept=status != 409)
+        # A 409 is not repeated for the same idempotency key: the next attempt may find the stream free.
+        self.response = Response(status, orjson.dumps(content), is_stored=status != 409)
 
 
 @dataclass
 class StoredHour:
-    """The rows of one hour, each as the bytes of its JSON; their cost in USD and their size in bytes."""
+    """The rows of one hour, each as JSON bytes, with their cost in USD and size in bytes."""
 
     rows: list[bytes] = field(default_factory=list)
     cost: Decimal = Decimal(0)
@@ -77,44 +77,44 @@ class StoredHour:
 
     def add(self, row: dict[str, str]) -> None:
         """Append a row."""
-        # A copy: what orjson returns keeps the 4 kB it was written in, which a million rows would hold on to.
+        # Copied, because the result of orjson keeps its 4 kB buffer, which adds up for a million rows.
         content = bytes(memoryview(orjson.dumps(row)))
         self.rows.append(content)
         self.size += len(content)
         self.cost = EXACT.add(self.cost, Decimal(row["cost/cost"]))
 
     def and_then(self, later: StoredHour) -> StoredHour:
-        """The rows of both, in a new hour: one that is held is never changed, so that it can be read meanwhile."""
+        """A new hour with the rows of both. A stored hour is never modified, so that it can be read concurrently."""
         return StoredHour(self.rows + later.rows, EXACT.add(self.cost, later.cost), self.size + later.size)
 
     @cached_property
     def digest(self) -> str:
-        """SHA-256 of the rows in whatever order they came, one in each line. Only of an hour that is held."""
+        """SHA-256 of the sorted rows, one per line. Cached, so only use it on a stored hour, which is not modified."""
         return sha256(b"\n".join(sorted(self.rows))).hexdigest()
 
 
 @dataclass
 class StoredMonth:
-    """What one stream holds of one month (`YYYY-MM`)."""
+    """The rows that a stream has stored for one month."""
 
     hours: dict[datetime, StoredHour]
     changed_at: datetime
     drop_id: str = ""
 
     def row_count(self) -> int:
-        """Rows over all hours."""
+        """Number of rows."""
         return sum(len(hour.rows) for hour in self.hours.values())
 
     def size(self) -> int:
-        """Bytes over all hours."""
+        """Size in bytes."""
         return sum(hour.size for hour in self.hours.values())
 
     def cost(self) -> Decimal:
-        """USD over all hours, exact."""
+        """Exact total in USD."""
         return exact_sum(hour.cost for hour in self.hours.values())
 
     def describe(self, limits: Limits) -> dict[str, Any]:
-        """What the state says of it."""
+        """The month as JSON, for the sandbox's state."""
         rows, size = self.row_count(), self.size()
         return {
             "drop_id": self.drop_id,
@@ -134,7 +134,7 @@ class StoredMonth:
 
 @dataclass(frozen=True)
 class ParsedBody:
-    """A checked body: its month, operation and rows by hour."""
+    """A valid body: its month (`YYYY-MM`, and as it was sent), operation, and rows by hour."""
 
     month: str
     sent_month: str
@@ -143,15 +143,19 @@ class ParsedBody:
 
     @property
     def row_count(self) -> int:
-        """Rows over all hours."""
+        """Number of rows."""
         return sum(len(hour.rows) for hour in self.hours.values())
 
 
 def check_body(content: bytes | None, body_bytes: int) -> ParsedBody:
-    """The body, or a refusal that names the row and the column.
+    """Parse and validate a body.
+
+    Args:
+        content: the body; None if it was too large to be read.
+        body_bytes: the maximum size.
 
     Raises:
-        RequestError: it breaks a rule, or is larger than `body_bytes`; None is larger than anything.
+        RequestError: the body is invalid (the message names the row and the column) or too large.
     """
     if content is None or len(content) > body_bytes:
         raise RequestError(413, "Request Entity Too Large")
@@ -162,7 +166,7 @@ def check_body(content: bytes | None, body_bytes: int) -> ParsedBody:
     for problem in VALIDATOR.iter_errors(body):
         raise RequestError(400, _where(problem.instance_path, problem.message))
     if "month" not in body:
-        raise RequestError(400, "The body names no month")
+        raise RequestError(400, "The body has no month")
     month = _utc(body["month"], "month").isoformat()[:7]
     hours: dict[datetime, StoredHour] = {}
     starts: dict[str, datetime] = {}
@@ -176,7 +180,7 @@ def check_body(content: bytes | None, body_bytes: int) -> ParsedBody:
 
 
 def exact_sum(amounts: Iterable[Decimal]) -> Decimal:
-    """Sum of USD amounts without any rounding."""
+    """The sum of USD amounts, without rounding."""
     return reduce(EXACT.add, amounts, Decimal(0))
 
 
@@ -189,7 +193,7 @@ VALIDATOR = _load_validator()
 
 
 def _where(path: list[str | int], message: str) -> str:
-    """A schema error in one line: which row, which column, what is wrong."""
+    """A schema error in one line: the row, the column and the problem."""
     if len(path) >= 2 and path[0] == "data":
         column = f", {path[2]}" if len(path) > 2 else ""
         return f"row {path[1]}{column}: {message[:300]}"
@@ -197,19 +201,19 @@ def _where(path: list[str | int], message: str) -> str:
 
 
 def _utc(text: str, name: str) -> datetime:
-    """The moment in UTC, its fraction of a second no more than told from zero: Pythons differ in what they read."""
+    """The time in UTC. Of a fraction of a second, it keeps only whether it is zero: Python 3.10 cannot parse it all."""
     try:
         moment = datetime.fromisoformat(re.sub(r"\.\d+", "", text).replace("Z", "+00:00"))
         moment = moment.replace(microsecond=1 if re.search(r"\.0*[1-9]", text) else 0)
         return (moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)).astimezone(timezone.utc)
     except (ValueError, OverflowError) as error:
-        raise RequestError(400, f"{name}: {text!r} is no time") from error
+        raise RequestError(400, f"{name}: {text!r} is not a valid time") from error
 
 
 def _hour_of(text: str, month: str, index: int) -> datetime:
     start = _utc(text, f"row {index}, time/usage_start")
     if start.strftime("%Y-%m") != month:
-        raise RequestError(400, f"row {index}, time/usage_start: {text} does not lie in the body's month, {month}")
+        raise RequestError(400, f"row {index}, time/usage_start: {text} is not in the month of the body, {month}")
     if (start.minute, start.second, start.microsecond) != (0, 0, 0):
         raise RequestError(400, f"row {index}, time/usage_start: {text} is not on the hour")
     return start

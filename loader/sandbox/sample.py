@@ -1,9 +1,9 @@
-"""Made-up but lifelike LiteLLM spend logs, up to now, from a seed.
+"""Generates realistic LiteLLM spend logs up to the current hour from a seed.
 
 The rows have those columns of "LiteLLM_SpendLogs" (LiteLLM's schema.prisma) that a bill needs, or the keys of
-LiteLLM's StandardLoggingPayload (its logging specification); never a prompt or an answer. Every value is cut
+LiteLLM's StandardLoggingPayload (its logging specification); never a prompt or a response. Every value is derived
 from the MD5 of seed, purpose and row number, so a plan gives the same rows in every format. Each request id
-starts with `sample-`, so that made-up rows can always be told from real ones.
+starts with `sample-`, so that generated rows can be distinguished from real ones.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     import duckdb
 
 FORMATS = ("jsonl", "parquet", "csv", "payload")
-MOST_DAYS = 3_660
+MAX_DAYS = 3_660
 
 # How busy each hour of a working day is, UTC, in relative units.
 _WORKDAY = (4, 3, 3, 3, 4, 6, 12, 25, 44, 58, 62, 58, 46, 55, 62, 60, 54, 42, 28, 20, 15, 11, 8, 6)
@@ -33,7 +33,7 @@ _WORKDAY = (4, 3, 3, 3, 4, 6, 12, 25, 44, 58, 62, 58, 46, 55, 62, 60, 54, 42, 28
 
 @dataclass(frozen=True)
 class SamplePlan:
-    """What to make up: `rows` requests that start in the `days` times 24 hours before the hour of `until`.
+    """What to generate: `rows` requests that start in the `days` times 24 hours before the hour of `until`.
 
     `until` is an aware time; it is floored to the hour, so that the sample ends with a complete hour.
     """
@@ -45,15 +45,19 @@ class SamplePlan:
     format: str = "jsonl"
 
     def window(self) -> tuple[datetime, datetime]:
-        """Give start and end of the sample, UTC, half-open; a plan that makes no sense is a UsageError."""
+        """The start and end of the sample, UTC, half-open.
+
+        Raises:
+            UsageError: the plan is invalid.
+        """
         if self.rows < 1:
-            raise UsageError(f"rows is {self.rows}: a sample needs at least 1")
-        if not 1 <= self.days <= MOST_DAYS:
-            raise UsageError(f"days is {self.days}: give 1 to {MOST_DAYS}")
+            raise UsageError(f"rows is {self.rows}: it must be at least 1")
+        if not 1 <= self.days <= MAX_DAYS:
+            raise UsageError(f"days is {self.days}: it must be from 1 to {MAX_DAYS}")
         if self.format not in FORMATS:
-            raise UsageError(f"format is {self.format!r}: give one of {', '.join(FORMATS)}")
+            raise UsageError(f"format is {self.format!r}: it must be one of {', '.join(FORMATS)}")
         if self.until.tzinfo is None:
-            raise UsageError(f"until is {self.until.isoformat()}: it has no UTC offset, add one")
+            raise UsageError(f"until is {self.until.isoformat()}: add a UTC offset")
         end = self.until.astimezone(timezone.utc).replace(minute=0, second=0, microsecond=0)
         return end - timedelta(days=self.days), end
 
@@ -78,57 +82,56 @@ def write_sample(plan: SamplePlan, folder: Path) -> SampleReport:
     As in LiteLLM, a request counts by its start: it may end, and its row land, after the window.
 
     Raises:
-        UsageError: the plan makes no sense.
-        ConfigurationError: `folder` cannot be written, or holds something that is not a sample.
-
+        UsageError: the plan is invalid.
+        ConfigurationError: `folder` cannot be written, or contains files that are not a sample.
     """
-    # Imported late: the other commands should not wait for it.
+    # Imported here, so that other commands do not wait for it.
     import duckdb
 
     start, end = plan.window()
     folder = folder.absolute()
     try:
-        _make_room(folder)
+        _prepare_folder(folder)
         with duckdb.connect() as database:
             return _write(database, plan, folder, start, end)
     except (OSError, duckdb.IOException) as error:
         reason = getattr(error, "strerror", None) or str(error).splitlines()[0]
-        message = f"cannot write the sample to {folder}: {reason}; give a folder that can be written"
+        message = f"The sample cannot be written to {folder}: {reason}. Use a writable folder."
         raise ConfigurationError(message) from error
 
 
-def _make_room(folder: Path) -> None:
-    """Create the folder and take the earlier samples out of it, or refuse before anything is lost."""
+def _prepare_folder(folder: Path) -> None:
+    """Create the folder and delete earlier samples in it. Other files are an error, before anything is deleted."""
     folder.mkdir(parents=True, exist_ok=True)
-    # A hidden file (.gitkeep, .DS_Store) is no spend log: nothing gets mixed with it.
+    # Hidden files such as .gitkeep and .DS_Store are not spend logs, so they do not matter.
     entries = sorted(entry for entry in folder.iterdir() if not entry.name.startswith("."))
     for entry in entries:
         if not _is_sample(entry):
             raise ConfigurationError(
-                f"{folder} holds {entry.name}, which is not a sample: made-up rows are never put next to "
-                "other files; give another folder"
+                f"{folder} contains {entry.name}, which is not a sample. Generated rows are not written next to other"
+                " files: use another folder."
             )
     for entry in entries:
         entry.unlink()
 
 
 def _is_sample(path: Path) -> bool:
-    """Tell a sample by its name and its content: an export of real logs may well have the same name."""
+    """Whether a file is a sample, by name and content, because an export of real logs may have the same name."""
     name = r"(spend_logs-\d{4}-\d\d-\d\d\.(jsonl|parquet|csv)|payload-\d{4}-\d\d-\d\d\.jsonl)"
     if not re.fullmatch(name, path.name) or not path.is_file():
         return False
     with path.open("rb") as file:
         if path.suffix != ".parquet":
             return bool(re.match(rb'(\{"(request_)?id":"|request_id,[^\n]*\n)sample-', file.read(4096)))
-        # Parquet keeps a file's own pairs at its end.
+        # Parquet stores key-value metadata at the end of the file.
         file.seek(max(0, path.stat().st_size - 4096))
         return b"loader sample" in file.read()
 
 
 def _hours(plan: SamplePlan, start: datetime) -> Iterator[tuple[datetime, int, int]]:
-    """Share the row numbers out among the hours: hour, its first row, the one after its last.
+    """Distribute the row numbers over the hours: each hour with its first row and the one after its last.
 
-    Bounds are whole numbers from one running total, so no row is lost or made twice.
+    The bounds are integers from one running total, so no row is lost or duplicated.
     """
     hours = [start + timedelta(hours=number) for number in range(24 * plan.days)]
     weights = [_WORKDAY[hour.hour] if hour.weekday() < 5 else 2 + _WORKDAY[hour.hour] // 5 for hour in hours]
@@ -140,7 +143,7 @@ def _hours(plan: SamplePlan, start: datetime) -> Iterator[tuple[datetime, int, i
 
 
 def _load(database: duckdb.DuckDBPyConnection, table: str, names: Sequence[str], rows: Sequence[Any]) -> None:
-    """Make a table of a few rows in one statement; one INSERT a row would take longer than the sample."""
+    """Create a table of a few rows in one statement, because an INSERT for each row would be slow."""
     select = ", ".join(f"unnest(${name}) as {name}" for name in names)
     columns = [list(column) for column in zip(*rows, strict=True)]
     database.execute(f"create or replace temp table {table} as select {select}", dict(zip(names, columns, strict=True)))
@@ -166,7 +169,7 @@ def _write(
         database.execute(_COPY[plan.format], [str(files[-1])])
         count, usd, earliest, latest = database.execute(_TOTALS).fetchall()[0]
         rows += count
-        # 38 digits, as DuckDB counts; Python's own context would round the sum to 28.
+        # 38 digits, as in DuckDB; the default context would round the sum to 28.
         spend = Context(prec=38).add(spend, usd)
         first_ms, last_ms = min(first_ms, earliest), max(last_ms, latest)
     epoch = datetime(1970, 1, 1, tzinfo=timezone.utc)
@@ -175,11 +178,11 @@ def _write(
 
 
 def _milliseconds(hour: datetime) -> int:
-    """Give the milliseconds since 1970 of a whole hour."""
+    """The milliseconds since 1970 of a whole hour."""
     return int(hour.timestamp()) * 1000
 
 
-# A table and not range() itself, for DuckDB reads a table with all its threads.
+# A table rather than range() itself, because DuckDB reads a table with all threads.
 _NUMBERS = "create or replace temp table number as select hour_ms, unnest(range(first_row, stop_row)) as n from span"
 
 # 28 places hold all 17 digits of a double down to 1e-9.

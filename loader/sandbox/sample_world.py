@@ -1,4 +1,4 @@
-"""Who spends in the sample: teams, people, keys, projects and the models they call, all from a seed."""
+"""The teams, users, keys, projects and models of the sample, generated from a seed."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _LAST = "berg costa diaz evans fischer garcia haas ito jones kumar larsen meyer"
 _USERS = 60
 
 # Means are tokens a request; in_usd and out_usd are USD a token, unit_usd USD an image, second of audio or
-# character of speech. Prices follow the providers' public lists, but for embed-tiny: costs of 1e-9 USD occur.
+# character of speech. Prices are public list prices, except for embed-tiny, which gives costs of 1e-9 USD.
 MODELS = """
 weight call_type provider model model_group in_mean out_mean in_usd out_usd most_units unit_usd
 90 acompletion openai gpt-4o gpt-4o 900 260 2.5e-6 1e-5 0 0
@@ -57,7 +57,7 @@ weight call_type provider model model_group in_mean out_mean in_usd out_usd most
 
 
 def name_tables(seed: int) -> dict[str, list[dict[str, str | None]]]:
-    """Give the rows of LiteLLM's name tables for the sample of this seed, referenced tables first."""
+    """The rows of LiteLLM's tables of names for the sample of this seed, referenced tables first."""
     keys = [key for _, key in keys_of(seed) if key["token"]]
     key_columns = ("token", "key_alias", "user_id", "team_id", "organization_id", "project_id")
     return {
@@ -69,30 +69,30 @@ def name_tables(seed: int) -> dict[str, list[dict[str, str | None]]]:
 
 
 def project_rows(seed: int) -> list[dict[str, str | None]]:
-    """Give the rows of "LiteLLM_ProjectTable", which "LiteLLM_VerificationToken".project_id refers to."""
+    """The rows of "LiteLLM_ProjectTable", which "LiteLLM_VerificationToken".project_id refers to."""
     return _distinct([key for _, key in keys_of(seed)], "project_id", "project_alias", "team_id")
 
 
 def _distinct(keys: list[dict[str, str | None]], *columns: str) -> list[dict[str, str | None]]:
-    """Give one row for each value of the first column, in order of appearance, without its None."""
+    """One row for each value of the first column except None, in order of appearance."""
     found = {key[columns[0]]: {name: key[name] for name in columns} for key in keys}
     return [row for name, row in found.items() if name is not None]
 
 
 def keys_of(seed: int) -> list[tuple[int, dict[str, str | None]]]:
-    """Give each virtual key, with its share of the requests first and all the names that hang on it.
+    """Each virtual key, as its share of the requests and all names that belong to it.
 
-    Three service keys a team, one key a person, and the traffic that belongs to nobody.
+    There are three service keys for each team, one key for each user, and requests without a user or team.
     """
     columns = (
         "token key_alias user_id user_email user_alias team_id team_alias organization_id organization_alias "
         "project_id project_alias agent_id environment app cost_center"
     )
-    nobody: dict[str, str | None] = dict.fromkeys(columns.split())
+    no_names: dict[str, str | None] = dict.fromkeys(columns.split())
     keys: list[tuple[int, dict[str, str | None]]] = []
 
     def add(weight: int, alias: str | None, *names: dict[str, str | None]) -> None:
-        key = nobody | {"token": sha256(f"{seed}:key:{alias}".encode()).hexdigest(), "key_alias": alias}
+        key = no_names | {"token": sha256(f"{seed}:key:{alias}".encode()).hexdigest(), "key_alias": alias}
         for more in names:
             key |= more
         keys.append((weight, key))
@@ -101,12 +101,12 @@ def keys_of(seed: int) -> list[tuple[int, dict[str, str | None]]]:
         return str(UUID(md5(f"{seed}:{purpose}".encode(), usedforsecurity=False).hexdigest()))
 
     teams: list[dict[str, str | None]] = []
-    for team_id, team_alias, app, home, cost_center, project, share in _TEAMS:
-        organization_id, organization_alias = _ORGANIZATIONS[home]
+    for team_id, team_alias, app, organization, cost_center, project, share in _TEAMS:
+        organization_id, organization_alias = _ORGANIZATIONS[organization]
         team: dict[str, str | None] = {
             "team_id": team_id or uuid(f"team:{app}"),
             "team_alias": team_alias,
-            "organization_id": organization_id or uuid(f"organization:{home}"),
+            "organization_id": organization_id or uuid(f"organization:{organization}"),
             "organization_alias": organization_alias,
             "cost_center": cost_center,
             "app": app,
@@ -121,9 +121,9 @@ def keys_of(seed: int) -> list[tuple[int, dict[str, str | None]]]:
         teams.append(team)
     firsts, lasts = _FIRST.split(), _LAST.split()
     for number in range(_USERS):
-        # Every first name meets another last name in each turn, so no two people are called the same.
-        turn, place = divmod(number, len(firsts))
-        first, last = firsts[place], lasts[(7 * place + 3 * turn) % len(lasts)]
+        # In each round, every first name gets another last name, so that all full names are different.
+        round_number, place = divmod(number, len(firsts))
+        first, last = firsts[place], lasts[(7 * place + 3 * round_number) % len(lasts)]
         email = f"{first}.{last}@example.com"
         person: dict[str, str | None] = {
             "user_id": (email, uuid(f"user:{number}"), f"{first}_{last}")[number % 3],
@@ -131,7 +131,7 @@ def keys_of(seed: int) -> list[tuple[int, dict[str, str | None]]]:
             "user_alias": f"{first} {last}".title() if number % 5 else None,
             "environment": "dev",
         }
-        # The last four people are in no team.
+        # The last four users have no team.
         add(6, f"{first}.{last}-laptop", teams[number % len(teams)] if number < _USERS - 4 else {}, person)
     add(15, None)
     # Requests that LiteLLM logged without a key.

@@ -1,4 +1,4 @@
-"""The sandbox on a socket: HTTP/1.1 on loopback, unless told otherwise."""
+"""The sandbox as an HTTP/1.1 server, by default on loopback."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typing import Any
 from loader.errors import ConfigurationError
 from loader.sandbox.anycost import AnyCostSandbox
 
-DRAINED_BYTES = 64_000_000  # of a body over the limit: read and thrown away, so that the sender sees the 413
+DRAINED_BYTES = 64_000_000  # of a body over the limit that are read and discarded, so that the client sees the 413
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class SandboxServer:
 
 @contextmanager
 def serve_sandbox(sandbox: AnyCostSandbox, host: str = "127.0.0.1", port: int = 0) -> Iterator[SandboxServer]:
-    """Serve in the background until the block ends. Port 0 takes a free one.
+    """Serve in the background until the block ends. Port 0 means any free port.
 
     Raises:
         ConfigurationError: the address cannot be listened on.
@@ -50,7 +50,7 @@ def run_sandbox(sandbox: AnyCostSandbox, host: str, port: int, announce: Callabl
         ConfigurationError: the address cannot be listened on.
     """
     server = _listen(sandbox, host, port)
-    announce(f"AnyCost sandbox on {_url(server)}: its state is a page at / and JSON at /state. Ctrl-C ends it.")
+    announce(f"AnyCost sandbox on {_url(server)}: see its state at /, or as JSON at /state. Ctrl-C stops it.")
 
     def stop(*_: object) -> None:
         threading.Thread(target=server.shutdown, daemon=True).start()
@@ -83,14 +83,14 @@ class _Server(ThreadingHTTPServer):
     daemon_threads = True
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Report our own mistakes; a sender that is gone, killed or cut off, is none."""
+        """Report errors, except when the client has disconnected."""
         if not isinstance(sys.exc_info()[1], ConnectionError):
             super().handle_error(request, client_address)
 
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
-    disable_nagle_algorithm = True  # it holds each answer's body back until its headers are acknowledged: 40 ms
+    disable_nagle_algorithm = True  # which would delay each body until the headers are acknowledged: 40 ms
     core: AnyCostSandbox
 
     def do_GET(self) -> None:
@@ -110,25 +110,25 @@ class _Handler(BaseHTTPRequestHandler):
         else:
             body = self.rfile.read(length)
             if len(body) < length:
-                # The sender went in the middle of it. No server acts on half a request, or remembers its key.
+                # The client disconnected. An incomplete request has no effect, and its key is not stored.
                 self.close_connection = True
             else:
                 self._respond(body)
 
     def _respond(self, body: bytes | None) -> None:
-        answer = self.core.handle(self.command, self.path, dict(self.headers.items()), body)
-        if answer.cut:
+        response = self.core.handle(self.command, self.path, dict(self.headers.items()), body)
+        if response.is_cut:
             self.close_connection = True
             return
-        # The sender may have gone; the answer stays known under its idempotency key.
+        # The client may have disconnected; the response stays stored under its idempotency key.
         with suppress(ConnectionError):
-            self.send_response(answer.status)
-            self.send_header("Content-Type", answer.content_type)
-            self.send_header("Content-Length", str(len(answer.body)))
-            for name, value in answer.headers.items():
+            self.send_response(response.status)
+            self.send_header("Content-Type", response.content_type)
+            self.send_header("Content-Length", str(len(response.body)))
+            for name, value in response.headers.items():
                 self.send_header(name, value)
             self.end_headers()
-            self.wfile.write(answer.body)
+            self.wfile.write(response.body)
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
-        """Nothing: the requests stand in the state."""
+        """Log nothing: the state has the requests."""

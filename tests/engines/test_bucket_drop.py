@@ -95,9 +95,7 @@ def test_a_month_is_written_in_cloudzeros_layout(warehouse: BuiltWarehouse, tmp_
     assert warehouse.log() == []
 
 
-def test_parts_have_no_more_rows_than_allowed_and_are_the_same_each_time(
-    four_hours: BuiltWarehouse, tmp_path: Path
-) -> None:
+def test_parts_have_at_most_the_allowed_rows_and_are_reproducible(four_hours: BuiltWarehouse, tmp_path: Path) -> None:
     drops = [write(four_hours, tmp_path / name, part_rows=3) for name in ("one", "two")]
     assert [len(drop.parts) for drop in drops] == [3, 3]
     assert drops[0].cost == Decimal("7.000000000000000004")
@@ -119,7 +117,7 @@ def test_a_month_without_lines_is_not_erased(four_hours: BuiltWarehouse, tmp_pat
     assert everything_in(out) == []
 
 
-def test_an_hour_that_is_not_complete_is_left_out_unless_asked_for(four_hours: BuiltWarehouse, tmp_path: Path) -> None:
+def test_an_incomplete_hour_is_left_out_unless_requested(four_hours: BuiltWarehouse, tmp_path: Path) -> None:
     four_hours.put({}, 0)
     four_hours.project.write("update cbf.cbf_as_of set built_at = timestamp '2026-10-31 23:30:00'")
     out = ("--out", str(tmp_path / "bucket"), "--month", "2026-10")
@@ -134,7 +132,7 @@ def test_an_hour_that_is_not_complete_is_left_out_unless_asked_for(four_hours: B
     )
 
 
-def test_less_money_than_before_is_refused_and_the_drop_before_stays(
+def test_a_lower_cost_is_rejected_and_the_previous_drop_stays_current(
     four_hours: BuiltWarehouse, tmp_path: Path
 ) -> None:
     out = tmp_path / "bucket"
@@ -156,7 +154,7 @@ def test_less_money_than_before_is_refused_and_the_drop_before_stays(
     assert four_hours.project.loader(*command, "--check").code == 0
 
 
-def test_check_finds_what_was_changed_lost_or_broken(four_hours: BuiltWarehouse, tmp_path: Path) -> None:
+def test_check_finds_changed_missing_and_corrupt_parts(four_hours: BuiltWarehouse, tmp_path: Path) -> None:
     out = tmp_path / "bucket"
     command = ("drop", "--month", "2026-10", "--out", str(out), "--check")
     nothing = four_hours.project.loader(*command)
@@ -180,10 +178,10 @@ def test_check_finds_what_was_changed_lost_or_broken(four_hours: BuiltWarehouse,
     second.unlink()
     assert "has no parts" in four_hours.project.loader(*command).err
     (out / "20261001-20261101/manifest.json").write_text("[]")
-    assert "is no manifest" in four_hours.project.loader(*command).err
+    assert "is not a valid manifest" in four_hours.project.loader(*command).err
 
 
-def test_lines_that_are_not_those_of_the_hours_are_not_published(four_hours: BuiltWarehouse, tmp_path: Path) -> None:
+def test_lines_that_do_not_match_cbf_hours_are_not_published(four_hours: BuiltWarehouse, tmp_path: Path) -> None:
     out = tmp_path / "bucket"
     four_hours.project.write("update cbf.int_usage__hourly set cost_usd = cost_usd + 1 where team_id = 'a'")
     done = four_hours.project.loader("drop", "--month", "2026-10", "--out", str(out))
@@ -191,7 +189,7 @@ def test_lines_that_are_not_those_of_the_hours_are_not_published(four_hours: Bui
     assert everything_in(out) == []
 
 
-def test_an_end_that_is_asked_for_leaves_the_manifest(four_hours: BuiltWarehouse, tmp_path: Path) -> None:
+def test_a_requested_stop_leaves_the_manifest_unchanged(four_hours: BuiltWarehouse, tmp_path: Path) -> None:
     out = tmp_path / "bucket"
     write(four_hours, out)
     before = (out / "20261001-20261101/manifest.json").read_bytes()
@@ -202,13 +200,15 @@ def test_an_end_that_is_asked_for_leaves_the_manifest(four_hours: BuiltWarehouse
             stop.set(lines and signal.SIGTERM)
 
     target = read_target(None, None, four_hours.project.environment())
-    with open_warehouse(target, 30, print) as opened, pytest.raises(StoppedError, match="manifest was not touched"):
+    with open_warehouse(target, 30, print) as opened, pytest.raises(StoppedError, match="manifest was not changed"):
         write_drop(opened, FolderStore(out), OCTOBER, NOW, stop, Pressed())
     assert (out / "20261001-20261101/manifest.json").read_bytes() == before
     assert len(everything_in(out)) == 2
 
 
-def test_a_kill_half_way_leaves_the_drop_before(tmp_path: Path, template_of: Callable[[str], Template]) -> None:
+def test_a_killed_process_leaves_the_previous_drop_current(
+    tmp_path: Path, template_of: Callable[[str], Template]
+) -> None:
     warehouse = template_of("duckdb").copy(tmp_path)
     warehouse.put({n: [Usage(f"t{team}", f"{n}.5") for team in range(40)] for n in range(4)})
     out = tmp_path / "bucket"
@@ -235,7 +235,7 @@ def test_a_kill_half_way_leaves_the_drop_before(tmp_path: Path, template_of: Cal
     assert len(lines_of(out, "20261001-20261101")) == 160
 
 
-def test_a_folder_that_cannot_be_written_to_is_named(four_hours: BuiltWarehouse, tmp_path: Path) -> None:
+def test_a_folder_that_is_not_writable_is_named(four_hours: BuiltWarehouse, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     for out, code, words in (
         (str(tmp_path / "file"), 3, "cannot be used"),
@@ -291,7 +291,7 @@ def test_s3_gets_the_same_bytes_as_a_folder(four_hours: BuiltWarehouse, s3: Any,
     assert len(s3.list_objects_v2(Bucket="bills")["Contents"]) == 3
 
 
-def test_what_s3_refuses_is_told_in_a_line(four_hours: BuiltWarehouse, s3: Any) -> None:
+def test_an_error_of_s3_is_one_line(four_hours: BuiltWarehouse, s3: Any) -> None:
     command = ("drop", "--month", "2026-10", "--out")
     no_bucket = four_hours.project.loader(*command, "s3://no-such-bucket/x")
     no_login = four_hours.project.loader(*command, "s3://bills", AWS_ACCESS_KEY_ID="", AWS_SECRET_ACCESS_KEY="")
@@ -307,7 +307,7 @@ def test_what_s3_refuses_is_told_in_a_line(four_hours: BuiltWarehouse, s3: Any) 
     assert "Contents" not in s3.list_objects_v2(Bucket="bills")
 
 
-def test_a_full_disk_on_the_way_to_s3_is_told(
+def test_a_full_disk_is_reported_when_writing_to_s3(
     four_hours: BuiltWarehouse, s3: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name, value in four_hours.project.settings.items():
@@ -317,17 +317,17 @@ def test_a_full_disk_on_the_way_to_s3_is_told(
         file.write(b"x")
     # A device that has no room left for anything.
     monkeypatch.setattr(tempfile, "TemporaryFile", lambda: Path("/dev/full").open("r+b", buffering=0))  # noqa: SIM115
-    with pytest.raises(ConfigurationError, match="cannot hold a part of the drop: No space left on device"):
+    with pytest.raises(ConfigurationError, match="cannot store a part of the drop: No space left on device"):
         store.open("whole")
     with (
-        pytest.raises(ConfigurationError, match="cannot hold a part of the drop: No space left on device"),
+        pytest.raises(ConfigurationError, match="cannot store a part of the drop: No space left on device"),
         store.part("new") as file,
     ):
         file.write(b"x")
     assert [each["Key"] for each in s3.list_objects_v2(Bucket="bills")["Contents"]] == ["x/whole"]
 
 
-def test_without_boto3_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_boto3_is_named_with_the_command_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "boto3", None)
     with pytest.raises(ConfigurationError, match=r"\(boto3\): pip install '\.\[s3\]'"):
         open_store("s3://bills/x")

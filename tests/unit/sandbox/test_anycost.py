@@ -1,4 +1,4 @@
-"""The sandbox keeps the rules that CloudZero documents."""
+"""The sandbox follows the rules that CloudZero documents."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def sandbox() -> AnyCostSandbox:
 
 
 @pytest.mark.parametrize("key", ["", "wrong", f"Bearer {KEY}", KEY.upper()])
-def test_a_wrong_key_is_refused(sandbox: AnyCostSandbox, key: str) -> None:
+def test_a_wrong_key_is_rejected(sandbox: AnyCostSandbox, key: str) -> None:
     status, answer = post(sandbox, body(row()), Authorization=key)
     assert status == 403
     assert set(answer) == {"message"}
@@ -72,7 +72,7 @@ def test_a_wrong_key_is_refused(sandbox: AnyCostSandbox, key: str) -> None:
     [
         (b"{", "not JSON"),
         (body(month=None), "data"),
-        (body(row(), month=None), "names no month"),
+        (body(row(), month=None), "has no month"),
         (body(row(), month="2024-01"), "month"),
         (body(row(), operation="delete"), "operation"),
         (body(row(), row(cost="1e-12")), "row 1, cost/cost"),
@@ -95,7 +95,9 @@ def test_a_wrong_key_is_refused(sandbox: AnyCostSandbox, key: str) -> None:
         (b"[]", "body"),
     ],
 )
-def test_a_body_that_breaks_a_rule_is_refused_and_named(sandbox: AnyCostSandbox, content: bytes, words: str) -> None:
+def test_an_invalid_body_is_rejected_with_the_row_and_column(
+    sandbox: AnyCostSandbox, content: bytes, words: str
+) -> None:
     status, answer = post(sandbox, content)
     assert (status, set(answer["error"])) == (400, {"message", "type"})
     assert words in answer["error"]["message"]
@@ -106,7 +108,7 @@ def test_a_body_that_breaks_a_rule_is_refused_and_named(sandbox: AnyCostSandbox,
     assert words in verdict["connection"]["errors"][0]
 
 
-def test_the_size_of_a_body() -> None:
+def test_a_body_over_the_size_limit_is_rejected() -> None:
     content = body(row())
     assert post(AnyCostSandbox(KEY, Limits(body_bytes=len(content))), content)[0] == 200
     status, answer = post(AnyCostSandbox(KEY, Limits(body_bytes=len(content) - 1)), content)
@@ -119,13 +121,13 @@ def test_a_body_too_large_to_be_read_is_413(sandbox: AnyCostSandbox) -> None:
 
 
 @pytest.mark.parametrize("path", ["/v2/elsewhere", f"{DROPS}/2024-01", f"{ROOT}//billing_drops", f"{DROPS}/../c2"])
-def test_a_post_elsewhere_is_404_and_stores_nothing(sandbox: AnyCostSandbox, path: str) -> None:
+def test_a_post_to_an_unknown_path_is_404_and_stores_nothing(sandbox: AnyCostSandbox, path: str) -> None:
     assert post(sandbox, body(row()), path)[0] == 404
     assert sandbox.state()["streams"] == {}
 
 
 @pytest.mark.parametrize("limits", [Limits(month_rows=2), Limits(month_bytes=130)])
-def test_a_month_that_would_be_too_full_stays_as_it_was(limits: Limits) -> None:
+def test_a_month_that_would_exceed_a_limit_stays_unchanged(limits: Limits) -> None:
     sandbox = AnyCostSandbox(KEY, limits)
     assert post(sandbox, body(row(1), row(2)))[0] == 200
     before = rows_held(sandbox)
@@ -144,13 +146,13 @@ def test_the_three_operations(sandbox: AnyCostSandbox) -> None:
     assert rows_held(sandbox) == [row(5)]
 
 
-def test_an_operation_left_out_wipes_the_month(sandbox: AnyCostSandbox) -> None:
+def test_a_body_without_an_operation_replaces_the_month(sandbox: AnyCostSandbox) -> None:
     post(sandbox, body(row(1)))
     post(sandbox, body(row(2), operation=None))
     assert rows_held(sandbox) == [row(2)]
 
 
-def test_a_repeated_key_gets_the_first_answer_errors_included(sandbox: AnyCostSandbox) -> None:
+def test_a_repeated_idempotency_key_gets_the_first_response_even_an_error(sandbox: AnyCostSandbox) -> None:
     headers = {"Authorization": KEY, "cloudzero-idempotency-key": "k1"}
     first = sandbox.handle("POST", DROPS, headers, body(row(), operation="sum"))
     again = sandbox.handle("POST", DROPS, headers | {"Authorization": "wrong"}, b"anything")
@@ -165,7 +167,7 @@ def test_a_repeated_key_gets_the_first_answer_errors_included(sandbox: AnyCostSa
     assert other_path.body != first.body
 
 
-def test_a_test_key_is_a_world_of_its_own_for_an_hour() -> None:
+def test_a_test_key_has_separate_streams_for_an_hour() -> None:
     now = datetime(2024, 1, 15, tzinfo=timezone.utc)
     sandbox = AnyCostSandbox(KEY, clock=lambda: now)
     post(sandbox, body(row()), cloudzero_test_key="t1")
@@ -190,7 +192,7 @@ def test_sums_are_exact(sandbox: AnyCostSandbox) -> None:
     assert sandbox.state()["streams"]["c1"]["2024-01"]["cost"] == "0.300000000000000001"
 
 
-def test_the_state_can_be_looked_at_without_a_key_and_holds_none(sandbox: AnyCostSandbox) -> None:
+def test_the_state_needs_no_key_and_contains_none(sandbox: AnyCostSandbox) -> None:
     post(sandbox, body(row(values={"resource/id": "<script>"})))
     page, state = (sandbox.handle("GET", path, {}, None) for path in ("/", "/state"))
     assert page.content_type.startswith("text/html")
@@ -201,7 +203,7 @@ def test_the_state_can_be_looked_at_without_a_key_and_holds_none(sandbox: AnyCos
 
 
 class Slow(AnyCostSandbox):
-    """Holds the first drop until it is let go."""
+    """A sandbox whose requests wait until they are released."""
 
     def __init__(self) -> None:
         super().__init__(KEY)
@@ -213,13 +215,13 @@ class Slow(AnyCostSandbox):
         return super()._apply(body, stream)
 
 
-def test_a_stream_is_free_again_after_a_refusal(sandbox: AnyCostSandbox) -> None:
+def test_a_stream_is_free_again_after_a_rejected_request(sandbox: AnyCostSandbox) -> None:
     assert post(sandbox, b"{")[0] == 400
     assert post(sandbox, body(row()))[0] == 200
     assert sandbox.concurrent_requests_seen == 0
 
 
-def test_two_requests_at_a_time_are_seen_and_refused() -> None:
+def test_concurrent_requests_are_counted_and_rejected() -> None:
     sandbox = Slow()
     first = threading.Thread(target=post, args=(sandbox, body(row(1))))
     first.start()
@@ -250,7 +252,7 @@ def test_over_http(server: SandboxServer) -> None:
     assert server.url.startswith("http://127.0.0.1:")
 
 
-def test_our_own_client_over_http(server: SandboxServer) -> None:
+def test_the_loaders_client_over_http(server: SandboxServer) -> None:
     hours = list(body_groups([line(n, resource=f"czrn:{n}") for n in range(2)], "replace_hourly"))
     (drop,) = hours[0].bodies
     with AnyCost(Credentials(Secret("wrong"), "c1", server.url)) as stranger, pytest.raises(RejectedError, match="403"):
@@ -268,7 +270,7 @@ def test_our_own_client_over_http(server: SandboxServer) -> None:
             client.validate(b" " * 1001)
 
 
-def test_a_port_in_use_is_a_mistake_of_configuration(server: SandboxServer) -> None:
+def test_a_port_in_use_is_a_configuration_error(server: SandboxServer) -> None:
     port = int(server.url.rsplit(":", 1)[1])
     with (
         pytest.raises(ConfigurationError, match="Choose another --port"),
@@ -283,7 +285,7 @@ DROP = st.tuples(
 
 
 @given(st.lists(DROP, max_size=12))
-def test_any_sequence_of_drops_leaves_what_the_rules_say(drops: list[tuple[str, list[int]]]) -> None:
+def test_any_sequence_of_bodies_is_stored_by_the_rules(drops: list[tuple[str, list[int]]]) -> None:
     sandbox = AnyCostSandbox(KEY)
     model: dict[int, list[str]] = {}
     for number, (operation, hours) in enumerate(drops):

@@ -1,4 +1,4 @@
-"""Trouble made by the sandbox: what of it takes effect, what the client sees, and that a seed makes it again."""
+"""Faults injected by the sandbox: what takes effect, what the client sees, and that a seed reproduces them."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from loader.config.settings import Credentials, Secret
 from loader.delivery.retry import deliver
 from loader.errors import LoaderError, RejectedError, RetryableError, UnknownOutcomeError
 from loader.sandbox.anycost import ROOT, AnyCostSandbox, Limits, Response
-from loader.sandbox.faults import KINDS, LONGEST_RETRY_AFTER, FaultInjector
+from loader.sandbox.faults import KINDS, MAX_RETRY_AFTER, FaultInjector
 from loader.sandbox.server import serve_sandbox
 from tests.support.builders import FakeTime, line
 
@@ -75,17 +75,17 @@ def client_of(url: str) -> AnyCost:
 
 @contextmanager
 def place(*kinds: str, rate: float = 1.0, seed: int = 1, reads: bool = False, **more: Any) -> Iterator[Place]:
-    """One that makes trouble of these kinds."""
+    """A sandbox server that injects faults of these kinds."""
     faults = FaultInjector(seed, rate, 0.001, kinds or KINDS, reads, **more)
     with serve_sandbox(AnyCostSandbox(KEY, faults=faults)) as server, client_of(server.url) as client:
         yield Place(server.url, server.sandbox, faults, client)
 
 
-def drop_of(operation: str = "sum", resource: str = "czrn:a") -> Body:
+def body_of(operation: str = "sum", resource: str = "czrn:a") -> Body:
     """A body of a few rows in one hour. Adding is the default: what takes effect twice shows."""
     (delivery,) = body_groups([line(resource=f"{resource}:{n}") for n in range(ROWS)], operation)
-    (drop,) = delivery.bodies
-    return drop
+    (body,) = delivery.bodies
+    return body
 
 
 def outcome(act: Callable[[], Any]) -> tuple[type, Any]:
@@ -106,7 +106,7 @@ def until(happened: Callable[[], bool]) -> None:
     raise AssertionError("It did not happen.")
 
 
-# kind: (error, words of it, whether the drop took effect, what the same key gives afterwards, without trouble)
+# kind: (error, words of it, whether the drop took effect, what the same key gives afterwards, without faults)
 AFTERWARDS: dict[str, tuple[type[LoaderError] | None, str, bool, type[LoaderError] | None]] = {
     "latency_before": (None, "", True, None),
     "latency_after": (None, "", True, None),
@@ -128,7 +128,7 @@ def test_every_kind_is_tested() -> None:
 def test_what_takes_effect_and_what_a_repeated_key_gets(kind: str) -> None:
     error, words, took_effect, then = AFTERWARDS[kind]
     with place(kind) as here:
-        kind_of_first, first = outcome(lambda: here.client.post(drop_of(), "k1"))
+        kind_of_first, first = outcome(lambda: here.client.post(body_of(), "k1"))
         assert here.rows == (ROWS if took_effect else 0)
         assert here.faults.counts == {kind: 1}
         if error:
@@ -139,7 +139,7 @@ def test_what_takes_effect_and_what_a_repeated_key_gets(kind: str) -> None:
         else:
             assert first == ROWS
         here.faults.rate = 0.0
-        kind_of_second, second = outcome(lambda: here.client.post(drop_of(), "k1"))
+        kind_of_second, second = outcome(lambda: here.client.post(body_of(), "k1"))
         if then:
             assert (kind_of_second, second) == (kind_of_first, first)
         else:
@@ -147,25 +147,25 @@ def test_what_takes_effect_and_what_a_repeated_key_gets(kind: str) -> None:
         # An answer from memory adds nothing; what never took effect and is not remembered does now.
         held = ROWS if took_effect or kind == "cut_before" else 0
         assert here.rows == held
-        assert here.client.post(drop_of(), "k2").row_count == ROWS
+        assert here.client.post(body_of(), "k2").row_count == ROWS
         assert here.rows == held + ROWS
         assert here.faults.counts == {kind: 1}
 
 
-def test_a_repeated_key_is_answered_from_memory_whatever_the_trouble() -> None:
+def test_a_repeated_key_gets_the_stored_response_without_faults() -> None:
     with place(rate=0.0) as here:
-        first = here.client.post(drop_of(), "k1")
+        first = here.client.post(body_of(), "k1")
         here.faults.rate = 1.0
-        assert [here.client.post(drop_of(), "k1") for _ in range(20)] == [first] * 20
+        assert [here.client.post(body_of(), "k1") for _ in range(20)] == [first] * 20
         assert sum(here.faults.counts.values()) == 0
 
 
-def test_an_answer_of_429_may_say_how_long_to_wait_in_either_way() -> None:
+def test_retry_after_of_a_429_is_missing_or_seconds_or_a_date() -> None:
     forms, waits = set(), []
     with place("too_many_requests") as here, requests.Session() as session:
         for number in range(40):
             with pytest.raises(RetryableError) as caught:
-                here.client.post(drop_of(), f"k{number}")
+                here.client.post(body_of(), f"k{number}")
             waits.append(caught.value.retry_after)
             again = session.post(
                 here.url + DROPS, headers={"Authorization": KEY, "cloudzero-idempotency-key": f"k{number}"}
@@ -173,18 +173,18 @@ def test_an_answer_of_429_may_say_how_long_to_wait_in_either_way() -> None:
             value = again.headers.get("Retry-After", "")
             forms.add("none" if not value else "seconds" if value.isdigit() else "date")
     assert forms == {"none", "seconds", "date"}
-    assert all(wait is None or 0 <= wait <= LONGEST_RETRY_AFTER for wait in waits)
+    assert all(wait is None or 0 <= wait <= MAX_RETRY_AFTER for wait in waits)
     assert any(waits)
 
 
 def made(faults: FaultInjector, count: int, is_read: bool = False) -> list[tuple[str, int, bool, bytes]]:
     """What becomes of so many drops."""
     good = Response(200, b'{"connection":{"row_count":3}}')
-    answers = [faults.around(lambda: good, is_read) for _ in range(count)]
-    return [(a.fault, a.status, a.cut, a.body) for a in answers]
+    answers = [faults.apply(lambda: good, is_read) for _ in range(count)]
+    return [(a.fault, a.status, a.is_cut, a.body) for a in answers]
 
 
-def test_the_same_seed_makes_the_same_trouble() -> None:
+def test_the_same_seed_gives_the_same_faults() -> None:
     slept: list[list[float]] = [[], []]
     first, second = (made(FaultInjector(7, 0.5, 9.0, sleep=each.append), 300) for each in slept)
     assert first == second
@@ -194,14 +194,14 @@ def test_the_same_seed_makes_the_same_trouble() -> None:
     assert first != made(FaultInjector(8, 0.5, 0.0), 300)
 
 
-def test_the_rate_is_about_the_share_and_the_counts_are_what_was_made() -> None:
+def test_the_rate_is_the_share_of_faults_and_they_are_counted() -> None:
     faults = FaultInjector(3, 0.2, 0.0)
     kinds = [kind for kind, *_ in made(faults, 1000)]
     assert 150 < len([kind for kind in kinds if kind]) < 250
     assert faults.counts == {kind: kinds.count(kind) for kind in KINDS}
 
 
-def test_a_change_of_rate_or_a_look_moves_no_other_draw() -> None:
+def test_a_change_of_rate_or_a_read_affects_no_other_request() -> None:
     whole = made(FaultInjector(5, 0.5, 0.0), 90)
     faults = FaultInjector(5, 0.5, 0.0, reads=True)
     parts = made(faults, 30)
@@ -215,14 +215,14 @@ def test_a_change_of_rate_or_a_look_moves_no_other_draw() -> None:
     assert parts[60:] == whole[60:]
 
 
-def test_a_rate_of_nothing_and_off_and_on_again() -> None:
+def test_faults_can_be_switched_off_and_on() -> None:
     with place("server_error_before", rate=0.0) as here:
-        here.client.post(drop_of(), "k1")
+        here.client.post(body_of(), "k1")
         here.faults.rate = 1.0
         with pytest.raises(RetryableError):
-            here.client.post(drop_of(), "k2")
+            here.client.post(body_of(), "k2")
         here.faults.rate = 0.0
-        here.client.post(drop_of(), "k3")
+        here.client.post(body_of(), "k3")
         assert here.faults.counts == {"server_error_before": 1}
         assert here.rows == 2 * ROWS
 
@@ -231,7 +231,7 @@ def test_a_rate_of_nothing_and_off_and_on_again() -> None:
 def test_a_stream_is_busy_during_latency(kind: str, held: int) -> None:
     pause = Pause(threading.Event(), threading.Event())
     with place(kind, sleep=pause) as here, client_of(here.url) as second:
-        first = threading.Thread(target=here.client.post, args=(drop_of(), "k1"))
+        first = threading.Thread(target=here.client.post, args=(body_of(), "k1"))
         first.start()
         try:
             assert pause.entered.wait(30)
@@ -239,16 +239,16 @@ def test_a_stream_is_busy_during_latency(kind: str, held: int) -> None:
             assert here.rows == held
             for key in ("k2", "k1"):
                 with pytest.raises(RetryableError, match="409"):
-                    second.post(drop_of(), key)
+                    second.post(body_of(), key)
             assert here.sandbox.concurrent_requests_seen == 2
         finally:
             pause.go.set()
             first.join(30)
         assert here.rows == ROWS
         # Neither 409 is kept: the one key gets the first answer, the other is new.
-        assert second.post(drop_of(), "k1").row_count == ROWS
+        assert second.post(body_of(), "k1").row_count == ROWS
         assert here.rows == ROWS
-        second.post(drop_of(), "k2")
+        second.post(body_of(), "k2")
         assert here.rows == 2 * ROWS
         assert here.sandbox.concurrent_requests_seen == 2
 
@@ -261,10 +261,10 @@ urllib.request.urlopen(urllib.request.Request(url, body.encode(), headers))
 """
 
 
-def test_what_a_killed_sender_had_sent_takes_effect(capfd: pytest.CaptureFixture[str]) -> None:
+def test_the_request_of_a_killed_client_takes_effect(capfd: pytest.CaptureFixture[str]) -> None:
     pause = Pause(threading.Event(), threading.Event())
     with place("latency_before", sleep=pause) as here:
-        sender = subprocess.Popen([sys.executable, "-c", SENDER, here.url + DROPS, KEY, drop_of().content.decode()])
+        sender = subprocess.Popen([sys.executable, "-c", SENDER, here.url + DROPS, KEY, body_of().content.decode()])
         try:
             assert pause.entered.wait(30)
         finally:
@@ -275,30 +275,35 @@ def test_what_a_killed_sender_had_sent_takes_effect(capfd: pytest.CaptureFixture
         until(lambda: bool(here.sandbox.state()["requests"]))
         assert here.rows == ROWS
         here.faults.rate = 0.0
-        assert here.client.post(drop_of(), "k1").row_count == ROWS
+        assert here.client.post(body_of(), "k1").row_count == ROWS
         assert here.rows == ROWS
     assert "Traceback" not in capfd.readouterr().err
 
 
 @pytest.mark.parametrize("reset", [False, True])
-def test_half_a_request_has_no_effect_and_its_key_is_not_remembered(
+def test_an_incomplete_request_has_no_effect_and_its_key_is_not_stored(
     reset: bool, capfd: pytest.CaptureFixture[str]
 ) -> None:
+    others = set(threading.enumerate())  # of servers of other tests
+
+    def is_handling() -> bool:
+        return any("process_request" in each.name for each in threading.enumerate() if each not in others)
+
     with place(rate=0.0) as here:
         host, port = here.url.removeprefix("http://").split(":")
-        body = drop_of().content
+        body = body_of().content
         head = f"POST {DROPS} HTTP/1.1\r\nHost: {host}\r\nAuthorization: {KEY}\r\ncloudzero-idempotency-key: k1\r\n"
         with socket.create_connection((host, int(port)), 10) as sender:
             sender.sendall(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body[:-10])
             if reset:
-                until(lambda: any("process_request" in thread.name for thread in threading.enumerate()))
+                until(is_handling)
                 sender.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             else:
                 sender.shutdown(socket.SHUT_WR)
                 assert sender.recv(1) == b""
-        until(lambda: not any("process_request" in thread.name for thread in threading.enumerate()))
+        until(lambda: not is_handling())
         assert here.sandbox.state()["requests"] == []
-        assert here.client.post(drop_of(), "k1").row_count == ROWS
+        assert here.client.post(body_of(), "k1").row_count == ROWS
     assert capfd.readouterr().err == ""
 
 
@@ -310,10 +315,10 @@ def test_half_a_request_has_no_effect_and_its_key_is_not_remembered(
         ("latency_before", None), ("server_error_after", None), ("wrong_row_count", None),
     ],
 )  # fmt: skip
-def test_reads_meet_trouble_only_when_told(kind: str, error: type[LoaderError] | None) -> None:
+def test_reads_have_faults_only_if_enabled(kind: str, error: type[LoaderError] | None) -> None:
     for reads in (False, True):
         with place(kind, rate=0.0, reads=reads) as here:
-            here.client.post(drop_of(), "k1")
+            here.client.post(body_of(), "k1")
             here.faults.rate = 1.0
             if reads and error:
                 with pytest.raises(error):
@@ -325,29 +330,29 @@ def test_reads_meet_trouble_only_when_told(kind: str, error: type[LoaderError] |
 
 
 @pytest.mark.parametrize("kind", ["server_error_after", "wrong_row_count", "not_json"])
-def test_the_answer_to_a_refused_drop_is_not_falsified(kind: str) -> None:
+def test_the_response_to_a_rejected_body_is_not_distorted(kind: str) -> None:
     faults = FaultInjector(1, 1.0, 0.0, [kind])
     sandbox = AnyCostSandbox(KEY, Limits(month_rows=ROWS - 1), faults=faults)
-    for content, status in ((b"{", 400), (None, 413), (drop_of().content, 400)):
+    for content, status in ((b"{", 400), (None, 413), (body_of().content, 400)):
         assert sandbox.handle("POST", DROPS, {"Authorization": KEY}, content).status == status
     assert faults.counts == {kind: 0}
 
 
-def test_strangers_and_validation_meet_no_trouble() -> None:
+def test_a_wrong_key_and_validation_have_no_faults() -> None:
     with place("cut_before") as here:
-        assert here.client.validate(drop_of().content) == []
+        assert here.client.validate(body_of().content) == []
         with AnyCost(Credentials(Secret("wrong"), "c1", here.url)) as stranger, pytest.raises(RejectedError):
-            stranger.post(drop_of(), "k0")
+            stranger.post(body_of(), "k0")
         assert here.faults.counts == {"cut_before": 0}
 
 
-def test_the_state_and_the_page_show_the_trouble() -> None:
+def test_the_state_and_the_page_show_the_faults() -> None:
     with place("cut_after", "too_many_requests", rate=0.0) as here:
-        here.client.post(drop_of(), "k1")
-        assert b"Trouble made" not in requests.get(here.url, timeout=10).content
+        here.client.post(body_of(), "k1")
+        assert b"Faults injected" not in requests.get(here.url, timeout=10).content
         here.faults.rate = 1.0
         for number in range(20):
-            outcome(lambda number=number: here.client.post(drop_of(), f"t{number}"))  # type: ignore[misc]
+            outcome(lambda number=number: here.client.post(body_of(), f"t{number}"))  # type: ignore[misc]
         state = requests.get(here.url + "/state", timeout=10).json()
         assert state["trouble"] == here.faults.counts
         assert sum(state["trouble"].values()) == 20
@@ -365,15 +370,15 @@ def hours_of(sandbox: AnyCostSandbox) -> dict[str, Any]:
     return hours
 
 
-def test_an_hours_digest_is_of_its_rows_in_any_order() -> None:
+def test_the_digest_of_an_hour_does_not_depend_on_the_order_of_rows() -> None:
     start = datetime(2024, 1, 15, tzinfo=timezone.utc)
     lines = [line(n % 2, resource=f"czrn:{n}", start=start) for n in range(6)]
 
     def digests(*bodies: list[Any]) -> dict[str, str]:
         sandbox = AnyCostSandbox(KEY)
         for part in bodies:
-            ((drop,),) = [delivery.bodies for delivery in body_groups(part, "sum")]
-            assert sandbox.handle("POST", DROPS, {"Authorization": KEY}, drop.content).status == 200
+            ((body,),) = [delivery.bodies for delivery in body_groups(part, "sum")]
+            assert sandbox.handle("POST", DROPS, {"Authorization": KEY}, body.content).status == 200
         return {name: hour["digest"] for name, hour in hours_of(sandbox).items()}
 
     by_hour = [sorted(orjson.dumps(each.values) for each in lines[n::2]) for n in range(2)]
@@ -385,7 +390,7 @@ def test_an_hours_digest_is_of_its_rows_in_any_order() -> None:
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_a_delivery_through_trouble_leaves_what_one_without_leaves(seed: int) -> None:
+def test_a_delivery_with_faults_stores_the_same_as_one_without(seed: int) -> None:
     lines = [line(n // 4, resource=f"czrn:{n}", start=datetime(2024, 1, 1, tzinfo=timezone.utc)) for n in range(48)]
     clean, ended = AnyCostSandbox(KEY), FakeTime()
     with place(rate=0.6, seed=seed) as here:
@@ -402,12 +407,12 @@ def test_a_delivery_through_trouble_leaves_what_one_without_leaves(seed: int) ->
 @pytest.mark.parametrize(
     ("rate", "latency", "kinds"), [(-0.1, 0.0, KINDS), (1.1, 0.0, KINDS), (0.1, -1.0, KINDS), (1, 0, ()), (1, 0, "x")]
 )
-def test_trouble_that_makes_no_sense_is_not_made(rate: float, latency: float, kinds: tuple[str, ...]) -> None:
-    with pytest.raises(ValueError, match="trouble"):
+def test_invalid_arguments_are_rejected(rate: float, latency: float, kinds: tuple[str, ...]) -> None:
+    with pytest.raises(ValueError, match="invalid faults"):
         FaultInjector(1, rate, latency, kinds)
 
 
-def test_the_commands_options(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_options_of_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
     started: list[AnyCostSandbox] = []
     monkeypatch.setattr("loader.sandbox.server.run_sandbox", lambda sandbox, *_: started.append(sandbox))
 
@@ -433,7 +438,7 @@ def test_the_commands_options(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_the_request_log_of_a_cut_before_has_no_status() -> None:
     with place("cut_before") as here:
-        outcome(lambda: here.client.post(drop_of(), "k1"))
+        outcome(lambda: here.client.post(body_of(), "k1"))
         (request,) = here.sandbox.state()["requests"]
         assert (request["status"], request["trouble"], request["rows"]) == (0, "cut_before", 0)
         assert "<td>none</td><td>cut before</td>" in requests.get(here.url, timeout=10).text

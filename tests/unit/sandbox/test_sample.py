@@ -119,24 +119,24 @@ def rows(samples: dict[str, tuple[SampleReport, list[Row]]]) -> list[Row]:
     return samples["jsonl"][1]
 
 
-# What is refused
+# What is rejected
 
 
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        (plan(rows=0), "rows is 0: a sample needs at least 1"),
-        (plan(rows=-5), "rows is -5: a sample needs at least 1"),
-        (plan(days=0), "days is 0: give 1 to 3660"),
-        (plan(days=10**9), "days is 1000000000: give 1 to 3660"),
-        (plan(kind="xml"), "format is 'xml': give one of jsonl, parquet, csv, payload"),
+        (plan(rows=0), "rows is 0: it must be at least 1"),
+        (plan(rows=-5), "rows is -5: it must be at least 1"),
+        (plan(days=0), "days is 0: it must be from 1 to 3660"),
+        (plan(days=10**9), "days is 1000000000: it must be from 1 to 3660"),
+        (plan(kind="xml"), "format is 'xml': it must be one of jsonl, parquet, csv, payload"),
         (
             plan(until=datetime(2026, 11, 24, 14)),  # noqa: DTZ001
-            "until is 2026-11-24T14:00:00: it has no UTC offset, add one",
+            "until is 2026-11-24T14:00:00: add a UTC offset",
         ),
     ],
 )
-def test_a_plan_that_makes_no_sense_is_refused_before_anything_is_touched(
+def test_an_invalid_plan_is_rejected_before_anything_is_written(
     wrong: SamplePlan, message: str, tmp_path: Path
 ) -> None:
     with pytest.raises(UsageError) as caught:
@@ -147,31 +147,29 @@ def test_a_plan_that_makes_no_sense_is_refused_before_anything_is_touched(
 
 
 @pytest.mark.parametrize("place", ["taken", "taken/deeper"])
-def test_a_folder_that_is_a_file_is_refused(place: str, tmp_path: Path) -> None:
+def test_a_file_in_place_of_the_folder_is_rejected(place: str, tmp_path: Path) -> None:
     (tmp_path / "taken").write_text("mine")
     with pytest.raises(ConfigurationError) as caught:
         write_sample(plan(), tmp_path / place)
     message = str(caught.value)
-    assert message.startswith(f"cannot write the sample to {tmp_path / place}: ")
-    assert message.endswith("; give a folder that can be written")
+    assert message.startswith(f"The sample cannot be written to {tmp_path / place}: ")
+    assert message.endswith(". Use a writable folder.")
     assert "\n" not in message
     assert (tmp_path / "taken").read_text() == "mine"
 
 
 @pytest.mark.parametrize("kind", ["jsonl", "parquet"])
-def test_a_disk_that_fails_while_writing_is_told_in_one_line(
-    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    # The folder goes away after it was prepared: DuckDB meets the error, not Python.
-    monkeypatch.setattr("loader.sandbox.sample._make_room", lambda _: None)
-    with pytest.raises(ConfigurationError, match=r"^cannot write the sample to .*; give a folder that can be .*$"):
+def test_an_error_while_writing_is_one_line(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # The folder is missing after it was prepared, so that the error comes from DuckDB and not from Python.
+    monkeypatch.setattr("loader.sandbox.sample._prepare_folder", lambda _: None)
+    with pytest.raises(ConfigurationError, match=r"^The sample cannot be written to .*\. Use a writable folder\.$"):
         write_sample(plan(kind=kind), tmp_path / "gone")
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
-def test_a_folder_without_write_permission_is_refused(tmp_path: Path) -> None:
+def test_a_folder_without_write_permission_is_rejected(tmp_path: Path) -> None:
     tmp_path.chmod(0o500)
-    with pytest.raises(ConfigurationError, match="cannot write the sample"):
+    with pytest.raises(ConfigurationError, match="The sample cannot be written"):
         write_sample(plan(), tmp_path)
 
 
@@ -182,28 +180,30 @@ def test_a_folder_without_write_permission_is_refused(tmp_path: Path) -> None:
         ("spend_logs.jsonl", b'{"request_id":"sample-1"}\n'),
         ("spend_logs-2026-11-23.jsonl.gz", b"\x1f\x8b"),
         ("payload-2026-11-23.csv", b"request_id,spend\nsample-1,1\n"),
-        # A user's own export under our name: only its content tells.
+        # A real export with the name of a sample differs in its content only.
         ("spend_logs-2026-11-23.jsonl", b'{"request_id":"chatcmpl-1","team_id":"sample-team"}\n'),
         ("spend_logs-2026-11-23.csv", b"request_id,spend\nchatcmpl-1,1\n"),
         ("payload-2026-11-23.jsonl", b'{"id":"chatcmpl-1"}\n'),
         ("spend_logs-2026-11-23.jsonl", b""),
     ],
 )
-def test_a_file_that_is_not_ours_is_refused_and_nothing_is_lost(name: str, content: bytes, tmp_path: Path) -> None:
+def test_other_files_in_the_folder_are_rejected_and_nothing_is_deleted(
+    name: str, content: bytes, tmp_path: Path
+) -> None:
     (tmp_path / "spend_logs-2026-11-22.jsonl").write_bytes(b'{"request_id":"sample-1"}\n')
     (tmp_path / name).write_bytes(content)
     before = {path: path.read_bytes() for path in tmp_path.iterdir()}
     with pytest.raises(ConfigurationError) as caught:
         write_sample(plan(seed=2), tmp_path)
     assert str(caught.value) == (
-        f"{tmp_path} holds {name}, which is not a sample: made-up rows are never put next to other files; "
-        "give another folder"
+        f"{tmp_path} contains {name}, which is not a sample. Generated rows are not written next to other files:"
+        " use another folder."
     )
     assert caught.value.exit_code is ExitCode.CONFIGURATION
     assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
-def test_a_real_parquet_export_under_our_name_is_refused(tmp_path: Path) -> None:
+def test_a_real_parquet_export_with_the_name_of_a_sample_is_rejected(tmp_path: Path) -> None:
     target = tmp_path / "spend_logs-2026-11-23.parquet"
     duckdb.connect().execute("copy (select 'chatcmpl-1' as request_id) to $1 (format parquet)", [str(target)])
     with pytest.raises(ConfigurationError, match="not a sample"):
@@ -211,7 +211,7 @@ def test_a_real_parquet_export_under_our_name_is_refused(tmp_path: Path) -> None
     assert target.exists()
 
 
-def test_a_folder_inside_is_refused(tmp_path: Path) -> None:
+def test_a_folder_with_the_name_of_a_sample_is_rejected(tmp_path: Path) -> None:
     (tmp_path / "spend_logs-2026-11-23.jsonl").mkdir()
     with pytest.raises(ConfigurationError, match="not a sample"):
         write_sample(plan(), tmp_path)
@@ -228,7 +228,7 @@ def test_an_earlier_sample_is_replaced_whatever_its_format(first: str, second: s
     assert {path.name for path in tmp_path.iterdir()} == {".gitkeep", *(file.name for file in report.files)}
 
 
-def test_a_folder_may_have_quotes_blanks_and_wildcards_and_need_not_exist(tmp_path: Path) -> None:
+def test_a_new_folder_name_may_have_quotes_spaces_and_wildcards(tmp_path: Path) -> None:
     folder = tmp_path / "it's" / 'a "new" [folder] {of} $1 *'
     report = write_sample(plan(), folder)
     assert [file.parent for file in report.files] == [folder] * 2
@@ -236,12 +236,12 @@ def test_a_folder_may_have_quotes_blanks_and_wildcards_and_need_not_exist(tmp_pa
     assert write_sample(plan(), folder) == report
 
 
-def test_a_relative_folder_is_reported_in_full(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_relative_folder_is_reported_as_an_absolute_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     assert {file.parent for file in write_sample(plan(), Path("data")).files} == {tmp_path / "data"}
 
 
-def test_one_file_a_utc_day(samples: dict[str, tuple[SampleReport, list[Row]]]) -> None:
+def test_there_is_one_file_for_each_utc_day(samples: dict[str, tuple[SampleReport, list[Row]]]) -> None:
     days = ("2026-11-22", "2026-11-23", "2026-11-24")
     for kind, (report, _) in samples.items():
         stem, suffix = ("payload", "jsonl") if kind == "payload" else ("spend_logs", kind)
@@ -256,13 +256,13 @@ def test_a_day_without_a_request_has_no_file(tmp_path: Path) -> None:
     assert report.first == report.last
 
 
-def test_until_counts_as_utc_and_is_floored_to_the_hour(tmp_path: Path) -> None:
+def test_until_is_converted_to_utc_and_floored_to_the_hour(tmp_path: Path) -> None:
     elsewhere = UNTIL.astimezone(timezone(timedelta(hours=5, minutes=30)))
     assert plan(until=elsewhere).window() == plan().window()
     assert write_sample(plan(until=elsewhere), tmp_path) == write_sample(plan(), tmp_path)
 
 
-def test_until_is_now_when_not_given(tmp_path: Path) -> None:
+def test_until_defaults_to_now(tmp_path: Path) -> None:
     before = datetime.now(timezone.utc)
     report = write_sample(SamplePlan(rows=500), tmp_path)
     floor = before.replace(minute=0, second=0, microsecond=0)
@@ -287,7 +287,7 @@ def test_the_same_plan_gives_the_same_rows(kind: str, tmp_path: Path) -> None:
             assert one.read_bytes() == other.read_bytes()
 
 
-def test_a_row_depends_on_seed_and_number_alone_and_rows_are_in_order(rows: list[Row]) -> None:
+def test_a_row_depends_only_on_seed_and_number_and_rows_are_in_order(rows: list[Row]) -> None:
     expected = [f"sample-{md5(f'1:id:{number}'.encode(), usedforsecurity=False).hexdigest()}" for number in range(ROWS)]
     assert [row["request_id"] for row in rows] == expected
 
@@ -308,7 +308,7 @@ def test_another_seed_gives_other_rows(rows: list[Row], tmp_path: Path) -> None:
         assert not {row[name] for row in rows if row[name]} & {row[name] for row in others if row[name]}
 
 
-def test_the_figures_of_a_known_plan_stay(samples: dict[str, tuple[SampleReport, list[Row]]]) -> None:
+def test_the_totals_of_a_known_plan_are_stable(samples: dict[str, tuple[SampleReport, list[Row]]]) -> None:
     """Guard against a DuckDB that hashes, rounds or prints otherwise; they change with the sample."""
     report = samples["jsonl"][0]
     assert report.spend == Decimal("20.7116668660000005025865776000")
@@ -351,7 +351,7 @@ def test_parquet_types_of_times(samples: dict[str, tuple[SampleReport, list[Row]
 
 
 @pytest.mark.parametrize("kind", FORMATS)
-def test_the_report_tells_what_is_in_the_files(kind: str, samples: dict[str, tuple[SampleReport, list[Row]]]) -> None:
+def test_the_report_matches_the_files(kind: str, samples: dict[str, tuple[SampleReport, list[Row]]]) -> None:
     report, found = samples[kind]
     exact, total = Context(prec=60), Decimal(0)
     for row in found:
@@ -376,7 +376,7 @@ def test_rows_lie_in_the_window_and_land_after_their_end(rows: list[Row]) -> Non
     assert any(row["endTime"].hour != row["startTime"].hour for row in rows)
 
 
-def test_business_hours_are_heavier(tmp_path: Path) -> None:
+def test_business_hours_have_more_requests(tmp_path: Path) -> None:
     report = write_sample(plan(2_000, days=7, until=datetime(2026, 11, 23, tzinfo=timezone.utc)), tmp_path)
     hours: dict[tuple[bool, int], int] = defaultdict(int)
     for row in read(report, "jsonl"):
@@ -385,7 +385,7 @@ def test_business_hours_are_heavier(tmp_path: Path) -> None:
     assert hours[True, 10] / 5 > 2 * hours[False, 10] / 2
 
 
-def test_shares_of_failures_hits_and_odd_rows(rows: list[Row]) -> None:
+def test_shares_of_failures_cache_hits_and_unusual_rows(rows: list[Row]) -> None:
     def share(found: list[Row]) -> float:
         return len(found) / ROWS
 
@@ -409,7 +409,7 @@ def test_shares_of_failures_hits_and_odd_rows(rows: list[Row]) -> None:
     assert all(row["total_tokens"] == row["prompt_tokens"] + row["completion_tokens"] for row in rows)
 
 
-def test_teams_people_and_models_are_many(rows: list[Row]) -> None:
+def test_there_are_many_teams_users_and_models(rows: list[Row]) -> None:
     assert {row["custom_llm_provider"] for row in rows} >= {
         *("openai", "azure", "azure_ai", "anthropic", "bedrock"),
         *("vertex_ai", "gemini", "together_ai", "mistral", "groq"),
@@ -483,7 +483,7 @@ def test_name_tables_have_unique_keys_and_refer_to_each_other() -> None:
         assert key["project_id"] in {*ids["LiteLLM_ProjectTable"], None}
 
 
-def test_every_column_is_one_of_litellms_own(rows: list[Row]) -> None:
+def test_every_column_is_a_column_of_litellm(rows: list[Row]) -> None:
     schema = (Path(str(litellm_proxy_extras.__file__)).parent / "schema.prisma").read_text("utf-8")
 
     def columns(table: str) -> set[str]:
