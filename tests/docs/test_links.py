@@ -41,11 +41,10 @@ def test_every_page_is_in_the_readme() -> None:
 
 @pytest.mark.parametrize("page", DECISIONS, ids=lambda page: page.name)
 def test_a_decision_has_a_date_and_a_status(page: Path) -> None:
-    title, _, status = page.read_text("utf-8").splitlines()[:3]
+    title, _, date, status = page.read_text("utf-8").splitlines()[:4]
     assert title.startswith(f"# {page.name[:3]} ")
-    assert re.fullmatch(
-        r"Date: 20\d\d-\d\d-\d\d · Status: (accepted|superseded by \[\d{3}\]\(\d{3}-[\w-]+\.md\))", status
-    )
+    assert re.fullmatch(r"- Date: 20\d\d-\d\d-\d\d", date)
+    assert re.fullmatch(r"- Status: (accepted|superseded by \[\d{3}\]\(\d{3}-[\w.-]+\.md\))", status)
     index = (page.parent / "README.md").read_text("utf-8")
     assert f"- [{title[2:]}]({page.name})" in index
 
