@@ -14,15 +14,22 @@ from loader.errors import LoaderError, RejectedError
 from loader.hours import iso
 from loader.lines import AMOUNT_COLUMN, COST_COLUMN, HOUR_COLUMN, Line
 from loader.warehouse.base import open_warehouse
+from loader.warehouse.source import read_source, warnings
 
 
 @dataclass(frozen=True)
 class Check:
-    """One check and its result; `error` when it failed."""
+    """One check and its result: `error` when it failed, `warning` when it passed but something needs attention."""
 
     name: str
     detail: str
     error: LoaderError | None = None
+    warning: bool = False
+
+    @property
+    def state(self) -> str:
+        """In a word: ok, WARNING or FAILED."""
+        return "FAILED" if self.error else "WARNING" if self.warning else "ok"
 
 
 def run(
@@ -56,14 +63,22 @@ def run(
         newest = f"newest line of {iso(lines[0].hour)}" if lines else "no lines yet"
         return f"built {iso(built_at)}; {newest}"
 
+    def source() -> None:
+        with open_warehouse(targets[0], lock_timeout, say) as warehouse:
+            found = read_source(warehouse)
+        problems = warnings(found)
+        files = "" if found.files is None else f", {found.files:,} file(s)"
+        detail = " ".join(problems) or f"{found.description}{files}; no request is rejected"
+        checks.append(Check("source", detail, warning=bool(problems)))
+
     def credentials() -> str:
         given.extend(read_all_credentials())
         ids = ", ".join(f"{each.name}={each.connection_id}" if each.name else each.connection_id for each in given)
         return f"connection {ids} at {given[0].api_url}"
 
     has_profile, has_credentials = attempt("profile", profile), attempt("credentials", credentials)
-    if has_profile:
-        attempt("views", views)
+    if has_profile and attempt("views", views):
+        source()
     if has_credentials:
         for each in given:
             name = "cloudzero" if len(given) == 1 else f"cloudzero ({display_name(each.name)})"

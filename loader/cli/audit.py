@@ -44,6 +44,7 @@ def status(target: TargetOptions, fail_if_behind: str | None, since: str | None,
     from loader.delivery.push_log import streams
     from loader.delivery.streams import select_streams
     from loader.hours import iso
+    from loader.warehouse import source as sources
 
     limit = options.seconds(fail_if_behind) if fail_if_behind else None
     mine, start = read_streams(), options.since_time(since)
@@ -53,9 +54,9 @@ def status(target: TargetOptions, fail_if_behind: str | None, since: str | None,
         known = streams(warehouse) if only is None else []
         chosen = mine + [stream for stream in known if stream not in mine]
         built_at = warehouse.built_at()
-        statuses = core.read_status(warehouse, chosen, options.now(), start)
+        statuses, source = core.read_status(warehouse, chosen, options.now(), start), sources.read_source(warehouse)
     if style == "json":
-        output.print_json(core.answer(statuses, built_at), sys.stdout)
+        output.print_json(core.answer(statuses, built_at) | {"source": sources.answer(source)}, sys.stdout)
     else:
         output.print_table(core.HEAD, core.table(statuses), sys.stdout, right={2, 3, 4, 5, 7, 8, 9})
         output.say(f"Models built {iso(built_at)}.")
@@ -64,6 +65,8 @@ def status(target: TargetOptions, fail_if_behind: str | None, since: str | None,
             output.say(f"{each.stream}: {last}.")
         if not statuses:
             output.say("Nothing was sent yet, and CLOUDZERO_CONNECTION_ID is not set.")
+    for warning in sources.warnings(source):
+        output.say(f"Warning: {warning}")
     if limit is not None:
         _require_current(statuses[: len(mine) or None], limit, str(fail_if_behind), built_at)
 

@@ -135,10 +135,13 @@ def check(target: TargetOptions, style: str) -> None:
 
     results = checks.run(target.target, target.profiles_dir, target.lock_seconds, output.say)
     if style == "json":
-        found = [{"check": each.name, "ok": each.error is None, "detail": each.detail} for each in results]
+        found = [
+            {"check": each.name, "ok": each.error is None, "warning": each.warning, "detail": each.detail}
+            for each in results
+        ]
         output.print_json({"checks": found}, sys.stdout)
     else:
-        rows = [[each.name, "ok" if each.error is None else "FAILED", each.detail] for each in results]
+        rows = [[each.name, each.state, each.detail] for each in results]
         output.print_table(["check", "", "detail"], rows, sys.stdout)
     for result in results:
         if result.error is not None:

@@ -24,6 +24,7 @@ from loader.errors import StoppedError
 from loader.hours import HOUR, Window, iso, month_start, next_month
 from loader.lines import EMPTY_FINGERPRINT
 from loader.warehouse.base import Warehouse, open_for_push
+from loader.warehouse.source import read_source, warnings
 
 
 def _ignore(*_: object) -> None:
@@ -166,6 +167,7 @@ class Sender:
         options: how to send.
         lock_timeout: seconds to wait for a DuckDB file that another process uses.
         wait: seconds to wait for another push to the same stream.
+        reported: warnings about the source that were reported already, so that several streams report them once.
     """
 
     target: Target
@@ -173,6 +175,7 @@ class Sender:
     options: PushOptions
     lock_timeout: float = 30.0
     wait: float = 0.0
+    reported: set[str] = field(default_factory=set, compare=False)
 
     @contextmanager
     def open(self, credentials: Credentials, options: PushOptions | None = None) -> Iterator[OpenStream]:
@@ -205,6 +208,10 @@ class Sender:
         """
         with self.open(credentials, options) as stream:
             streams.require_connection_ids(stream.warehouse, self.everyone)
+            for warning in warnings(read_source(stream.warehouse)):
+                if warning not in self.reported:
+                    self.reported.add(warning)
+                    stream.options.callbacks.say(f"Warning: {warning}")
             return stream.push(selection, sent)
 
     def push_all(self, selection: Selection, sent: Sent | None = None) -> list[Push]:

@@ -23,6 +23,7 @@ from loader.service.settings import ServiceSettings
 from loader.service.snapshot import SnapshotCache
 from loader.service.warehouse_access import WarehouseAccess
 from loader.stopping import StopSignal
+from loader.warehouse.source import warnings
 
 
 @dataclass(frozen=True)
@@ -78,11 +79,15 @@ def _public_routes(snapshots: SnapshotCache) -> APIRouter:
         return {"status": "ok"}
 
     @router.get("/ready", summary="Readiness probe", responses=describe_errors(403, 503), response_model=None)
-    def ready() -> dict[str, str] | Response:
-        """Ready when the views can be read. Checked every 15 seconds at most; unchanged while DuckDB is locked."""
+    def ready() -> dict[str, str | list[str]] | Response:
+        """Ready when the views can be read. Checked every 15 seconds at most; unchanged while DuckDB is locked.
+
+        `warnings` says what needs attention: a glob that matches no file, requests that are rejected.
+        """
         snapshots.refresh()
         if snapshots.problem is None:
-            return {"status": "ready"}
+            found = warnings(snapshots.snapshot.source) if snapshots.snapshot else []
+            return {"status": "ready"} | ({"warnings": found} if found else {})
         return error_response(503, snapshots.problem, "not_ready")
 
     return router

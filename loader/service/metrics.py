@@ -105,6 +105,15 @@ class Metrics(Collector):
             return
         built = "When the last dbt run that summed usage started"
         yield from _moment("litellm_cbf_models_built_timestamp_seconds", built, snapshot.built_at)
+        source = snapshot.source
+        yield _gauge(
+            "litellm_cbf_rejected_requests", "Requests that are rejected and so in no line", source.rejected_count
+        )
+        yield _gauge(
+            "litellm_cbf_rejected_cost_usd", "Cost in US dollars of those requests", float(source.rejected_cost)
+        )
+        if source.files is not None:
+            yield _gauge("litellm_cbf_spend_log_files", "Spend log files that the last dbt run found", source.files)
         if not self._has_stream:
             return
         age = (datetime.now(timezone.utc) - snapshot.pending[0] - HOUR).total_seconds() if snapshot.pending else 0.0

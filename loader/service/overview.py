@@ -24,6 +24,7 @@ from loader.service import overview_queries
 from loader.service.hour_states import calendar_cells
 from loader.service.overview_schema import HourlyUsage, MonthLimits, Overview, PeriodTotals, StreamOverview
 from loader.warehouse.base import Warehouse
+from loader.warehouse.source import read_source, warnings
 
 CHART_DAYS, CALENDAR_DAYS = 7, 31
 ZERO = Decimal(0)
@@ -68,6 +69,7 @@ def read_overview(
         built_at=iso(built_at),
         since=iso(since) if since else None,
         is_empty=newest is None,
+        warnings=warnings(read_source(warehouse)),
         newest_hour=iso(newest) if newest else None,
         usage=_usage(warehouse, chart),
         streams=[

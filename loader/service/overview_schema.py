@@ -117,6 +117,7 @@ class Overview(BaseModel):
     built_at: str
     since: str | None = Field(description="Hours before this one are not sent")
     is_empty: bool = Field(description="Whether no usage has been summed yet")
+    warnings: list[str] = Field(description="What needs attention, such as requests that are rejected")
     newest_hour: str | None
     usage: HourlyUsage
     streams: list[StreamOverview]

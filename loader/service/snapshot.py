@@ -16,6 +16,7 @@ from loader.delivery.push_log import PushLog
 from loader.delivery.selection import Pending, Selection
 from loader.errors import LoaderError, LockedError
 from loader.warehouse.base import Warehouse
+from loader.warehouse.source import UNKNOWN_SOURCE, Source, read_source
 
 FRESH_SECONDS = 15.0
 
@@ -26,12 +27,13 @@ class Snapshot:
 
     `built_at` is when the last dbt run began (UTC). `pending` are the hours (UTC) whose current lines CloudZero does
     not have; an hour that is pending in several streams counts once. `months` are connection ID, month (UTC) and what
-    CloudZero holds of it.
+    CloudZero holds of it. `source` is what the last dbt run found.
     """
 
     built_at: datetime
     pending: tuple[datetime, ...] = ()
     months: tuple[tuple[str, datetime, MonthUsage], ...] = ()
+    source: Source = UNKNOWN_SOURCE
 
 
 class SnapshotCache:
@@ -94,4 +96,4 @@ def read_snapshot(warehouse: Warehouse, streams: Sequence[Stream], since: dateti
             chosen = plan(warehouse, Selection(Pending(since)), records)
         pending |= {hour.start for hour in chosen.hours} | {each.hour for each in chosen.held_back}
         months += [(stream.connection_id, month, usage) for month, usage in sorted(month_usage(records).items())]
-    return Snapshot(warehouse.built_at(), tuple(sorted(pending)), tuple(months))
+    return Snapshot(warehouse.built_at(), tuple(sorted(pending)), tuple(months), read_source(warehouse))

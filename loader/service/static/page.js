@@ -57,8 +57,9 @@ function problemText({ problem, overview: last }) {
     const shownData = last ? `Showing data from ${moment(last.read_at)} UTC.` : "There is no earlier data to show.";
     return `${summary} ${problem.message} ${shownData}`;
   }
-  if (last.is_empty) return "No usage yet: the models are built, but no spend log has been summed. Once LiteLLM has written some, run `dbt run`.";
-  return "";
+  const warnings = last.warnings.join(" ");
+  if (last.is_empty && !warnings) return "No usage yet: the models are built, but no spend log has been summed. Once LiteLLM has written some, run `dbt run`.";
+  return warnings;
 }
 
 function render() {
@@ -69,7 +70,7 @@ function render() {
     get("as-of").textContent = `Models built ${moment(built)}, ${ago(built, read)} · read ${clock(read)} UTC`;
   });
   part("streams", [overview.streams.map(name)], streams);
-  part("totals", [stream], totals);
+  part("totals", [stream, overview.warnings], totals);
   part("usage", [overview.usage, chosen("by"), chosen("measure")], usage);
   part("calendar", [stream.calendar], (cells) => calendar(get("calendar"), get("calendar-summary"), get("calendar-before"), get("cell"), get("states"), cells));
   part("limits", [stream.months, stream.connection_id], limits);
@@ -84,13 +85,15 @@ function streams(names) {
   get("stream-choice").hidden = names.length < 2;
 }
 
-function totals({ totals: periods, connection_id: id }) {
-  const agree = periods.every((each) => each.agree);
+function totals({ totals: periods, connection_id: id }, warnings) {
+  const agree = periods.every((each) => each.agree) && !warnings.length;
   const isEmpty = periods.every((each) => [each.source, each.lines, each.sent].every((amount) => amount === "0"));
   const verdict = isEmpty
     ? "No usage to compare in this month or the last 7 days"
     : agree ? "Source, lines and CloudZero agree to the last digit"
-    : id ? disagreement(periods) : "Nothing has been sent yet";
+    : !id ? "Nothing has been sent yet"
+    : periods.every((each) => each.agree) ? "Some usage needs attention: see above"
+    : disagreement(periods);
   fill(get("totals-head"), element("span", { text: agree ? "=" : "≠", class: agree ? "mark ok" : "mark warn", "aria-hidden": "true" }), ` ${verdict}`);
   const findings = periods.flatMap((each) => each.findings.map((what) => `${each.name}: ${what}.`));
   if (!id) findings.push("CLOUDZERO_CONNECTION_ID is not set and the push log is empty, so the amount sent is unknown.");

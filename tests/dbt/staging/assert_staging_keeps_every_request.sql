@@ -4,7 +4,8 @@ with
 spend_logs as (
     select
         {{ blank_to_null('request_id') }} as request_id,
-        {{ dbt.date_trunc('hour', 'started_at') }} as usage_hour,
+        -- Requests without a start are compared under the first hour of 1970.
+        coalesce({{ dbt.date_trunc('hour', 'started_at') }}, {{ timestamp_literal('1970-01-01 00:00:00') }}) as usage_hour,
         started_at
     from {{ ref('base_litellm__spend_logs') }}
     where {{ is_within('started_at', usage_window_start(load_kept_hours()), load_until()) }}
@@ -38,11 +39,11 @@ source_hours as (
 
 staged_hours as (
     select
-        usage_hour,
+        coalesce(usage_hour, {{ timestamp_literal('1970-01-01 00:00:00') }}) as usage_hour,
         count(*) as request_count
     from {{ ref('stg_litellm__spend_logs') }}
     where {{ is_within('started_at', usage_window_start(load_kept_hours()), load_until()) }}
-    group by usage_hour
+    group by 1
 )
 
 select

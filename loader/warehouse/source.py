@@ -1,0 +1,130 @@
+"""What dbt found in the source when it last summed usage: where it looked, and the requests that it rejected."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from pathlib import Path
+
+from loader.money import decimal_text, total_usd
+from loader.warehouse.base import Warehouse
+
+
+@dataclass(frozen=True)
+class RejectedRequests:
+    """Requests that were rejected for one reason: how many, their USD where it can be read, and the id of one."""
+
+    reason: str
+    count: int
+    cost: Decimal
+    example: str
+
+
+@dataclass(frozen=True)
+class Source:
+    """The source as the last run of dbt found it.
+
+    Attributes:
+        description: such as `files matching exports/*.parquet`.
+        files: how many files matched; None for a source of tables.
+        rejected: the requests that are in no line, by reason, most expensive first.
+    """
+
+    description: str
+    files: int | None
+    rejected: tuple[RejectedRequests, ...] = ()
+
+    @property
+    def rejected_count(self) -> int:
+        """Requests over all reasons."""
+        return sum(each.count for each in self.rejected)
+
+    @property
+    def rejected_cost(self) -> Decimal:
+        """USD over all reasons."""
+        return total_usd(each.cost for each in self.rejected)
+
+
+UNKNOWN_SOURCE = Source("", None)  # of a warehouse that an earlier version built
+
+
+def read_source(warehouse: Warehouse) -> Source:
+    """Read what the last run of dbt recorded: two queries on small tables, never on the source itself.
+
+    Raises:
+        ConfigurationError: the models are not there, or the database gave up.
+    """
+    if "spend_log_source" not in warehouse.column_names("cbf_as_of"):
+        return UNKNOWN_SOURCE
+    description, files = "", None
+    statement = f"select spend_log_source, spend_log_files from {warehouse.relation('cbf_as_of')}"  # noqa: S608
+    for description, files in warehouse.rows(statement):  # noqa: B007
+        pass
+    cost = f"cast(sum(coalesce(cost_usd, 0)) as {warehouse.text_type})"
+    statement = (
+        f"select rejection_reason, sum(request_count), {cost}, min(example_request_id)"  # noqa: S608
+        f" from {warehouse.relation('int_usage__rejected_hours')} where request_count > 0 group by rejection_reason"
+    )
+    rejected = [
+        RejectedRequests(reason, int(count), Decimal(cost), example or "")
+        for reason, count, cost, example in warehouse.rows(statement)
+    ]
+    rejected.sort(key=lambda each: (-each.cost, -each.count, each.reason))
+    return Source(description, None if files is None else int(files), tuple(rejected))
+
+
+def warnings(source: Source) -> list[str]:
+    """What a person must know about the source: nothing was found, or cost is in no line."""
+    found = []
+    if source.files == 0:
+        found.append(
+            f"{source.description} do not exist: the glob matches no file, so no new usage can be summed."
+            f" {_hint(source.description.partition('=')[2])}"
+        )
+    if source.rejected:
+        found.append(
+            f"{describe(source.rejected)}. The view rejected_spend_logs lists them, and docs/sources.md explains each"
+            " reason."
+        )
+    return found
+
+
+def _hint(path: str) -> str:
+    """What is probably wrong with a glob that matches nothing."""
+    if "," in path:
+        return "It has a comma: LITELLM_SPEND_LOGS takes one glob, not a list."
+    if path.startswith("~"):
+        return "It starts with ~, which only a shell replaces: write the path out."
+    if Path(path).is_dir():
+        folder = path.rstrip("/")
+        return f"It is a folder: write {folder}/* for the files in it, or {folder}/**/* for those below it as well."
+    if not any(each in path for each in "*?["):
+        return "There is no such file. Set LITELLM_SPEND_LOGS to a path or a glob such as 'exports/*.parquet'."
+    return "Set LITELLM_SPEND_LOGS to a glob such as 'exports/*.parquet'; a relative one starts where dbt runs."
+
+
+def describe(rejected: Sequence[RejectedRequests]) -> str:
+    """`3 requests ($12.5) were rejected and are not sent: 2 no_start_time ($10), such as r-17; …`."""
+    count, cost = sum(each.count for each in rejected), total_usd(each.cost for each in rejected)
+    reasons = "; ".join(
+        f"{each.count:,} {each.reason} (${decimal_text(each.cost)})"
+        + (f", such as {each.example}" if each.example else "")
+        for each in rejected
+    )
+    requests = "1 request" if count == 1 else f"{count:,} requests"
+    return f"{requests} (${decimal_text(cost)}) {'was' if count == 1 else 'were'} rejected and not sent: {reasons}"
+
+
+def answer(source: Source) -> dict[str, object]:
+    """The same as JSON; amounts as text with every digit."""
+    return {
+        "description": source.description,
+        "files": source.files,
+        "rejected_requests": source.rejected_count,
+        "rejected_cost": decimal_text(source.rejected_cost),
+        "rejected": [
+            {"reason": each.reason, "requests": each.count, "cost": decimal_text(each.cost), "example": each.example}
+            for each in source.rejected
+        ],
+    }

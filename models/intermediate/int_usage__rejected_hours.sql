@@ -1,0 +1,92 @@
+-- One row per UTC hour and reason: the requests that are rejected, whose cost is in no line. The loader warns of them.
+-- Hours within the lookback window are counted again by each run; older ones stay as they were counted last.
+{{ config(
+    materialized='incremental',
+    incremental_strategy=hourly_incremental_strategy(),
+    unique_key='usage_hour',
+    partition_by=day_partition(),
+    on_schema_change='append_new_columns',
+    pre_hook="{{ one_run_at_a_time(this) }}",
+) }}
+
+-- What the macros below read:
+-- depends_on: {{ ref('int_usage__summed_hours') }}
+{%- set window_start = usage_window_start(load_kept_hours()) if is_incremental() else none %}
+{%- set without_start = timestamp_literal('1970-01-01 00:00:00') %}
+
+with
+
+rejected_spend_logs as (
+    select * from {{ ref('rejected_spend_logs') }}
+    where
+        {{ is_within('started_at', window_start, none) }}
+        {%- if window_start and start_can_be_missing() %}
+        or started_at is null
+        {%- endif %}
+),
+
+rejected as (
+    select
+        -- A request without a start belongs to no hour; it is counted under the first hour of 1970.
+        coalesce({{ dbt.date_trunc('hour', 'started_at') }}, {{ without_start }}) as usage_hour,
+        rejection_reason,
+        request_id,
+        cost_usd
+    from rejected_spend_logs
+),
+
+counted as (
+    select
+        usage_hour,
+        rejection_reason,
+        count(*) as request_count,
+        sum(coalesce(cost_usd, 0)) as cost_usd,
+        min({{ by_bytes('request_id') }}) as example_request_id
+    from rejected
+    group by usage_hour, rejection_reason
+),
+
+{%- if is_incremental() %}
+
+-- An hour of which no request is rejected any more: a row without requests replaces what was counted before.
+cleared as (
+    select
+        usage_hour,
+        rejection_reason
+    from {{ this }}
+    where
+        request_count > 0
+        and ({{ is_within('usage_hour', window_start, none) }} or usage_hour = {{ without_start }})
+        and usage_hour not in (select counted.usage_hour from counted)
+),
+{%- endif %}
+
+final as (
+    select
+        usage_hour,
+        {%- if day_partition() %}
+        cast(usage_hour as date) as {{ day_partition() }},
+        {%- endif %}
+        rejection_reason,
+        cast(request_count as {{ dbt.type_bigint() }}) as request_count,
+        cast(cost_usd as {{ usd_type() }}) as cost_usd,
+        cast(example_request_id as {{ dbt.type_string() }}) as example_request_id
+    from counted
+    {%- if is_incremental() %}
+
+    union all
+
+    select
+        usage_hour,
+        {%- if day_partition() %}
+        cast(usage_hour as date) as {{ day_partition() }},
+        {%- endif %}
+        rejection_reason,
+        cast(0 as {{ dbt.type_bigint() }}) as request_count,
+        cast(0 as {{ usd_type() }}) as cost_usd,
+        cast(null as {{ dbt.type_string() }}) as example_request_id
+    from cleared
+    {%- endif %}
+)
+
+select * from final

@@ -1,0 +1,62 @@
+-- Money and requests in = out, hour by hour over the lookback window: every rejected request is counted once. Not compared are
+-- hours with requests that landed, or could have landed, since the last run began.
+with
+
+rejected as (
+    select
+        coalesce({{ dbt.date_trunc('hour', 'spend_logs.started_at') }}, {{ timestamp_literal('1970-01-01 00:00:00') }}) as usage_hour,
+        spend_logs.cost_usd,
+        coalesce(spend_logs.landed_at, spend_logs.started_at + interval '2 hours', as_of.built_at) <= as_of.built_at as is_settled
+    from {{ ref('stg_litellm__spend_logs') }} as spend_logs
+    cross join {{ ref('cbf_as_of') }} as as_of
+    where
+        spend_logs.rejection_reason is not null
+        and (
+            {{ is_within('spend_logs.started_at', usage_window_start(load_kept_hours()), none) }}
+            {%- if start_can_be_missing() %}
+            or spend_logs.started_at is null
+            {%- endif %}
+        )
+),
+
+rejected_hours as (
+    select
+        usage_hour,
+        count(*) as request_count,
+        sum(coalesce(cost_usd, 0)) as cost_usd,
+        min(case when is_settled then 1 else 0 end) as settled
+    from rejected
+    group by usage_hour
+),
+
+counted_hours as (
+    select
+        usage_hour,
+        sum(request_count) as request_count,
+        sum(cost_usd) as cost_usd
+    from {{ ref('int_usage__rejected_hours') }}
+    where
+        request_count > 0
+        and (
+            {{ is_within('usage_hour', usage_window_start(load_kept_hours()), none) }}
+            or usage_hour = {{ timestamp_literal('1970-01-01 00:00:00') }}
+        )
+    group by usage_hour
+)
+
+select
+    coalesce(rejected_hours.usage_hour, counted_hours.usage_hour) as usage_hour,
+    rejected_hours.request_count,
+    counted_hours.request_count as counted_request_count,
+    rejected_hours.cost_usd,
+    counted_hours.cost_usd as counted_cost_usd
+from rejected_hours
+full outer join counted_hours on rejected_hours.usage_hour = counted_hours.usage_hour
+where
+    (rejected_hours.settled = 1 or rejected_hours.usage_hour is null)
+    and (
+        rejected_hours.usage_hour is null
+        or counted_hours.usage_hour is null
+        or rejected_hours.request_count <> counted_hours.request_count
+        or rejected_hours.cost_usd <> counted_hours.cost_usd
+    )
