@@ -74,7 +74,7 @@ class AnyCostSandbox:
     def state(self) -> dict[str, Any]:
         """Everything that is stored, with exact sums as text, and the counts of injected faults. Contains no key."""
         with self._lock:
-            held = {
+            stored = {
                 connection: sorted(months.items())
                 for (test_key, connection), months in sorted(self._streams.items())
                 if not test_key
@@ -84,16 +84,17 @@ class AnyCostSandbox:
         return {
             "streams": {
                 connection: {name: month.describe(self.limits) for name, month in months}
-                for connection, months in held.items()
+                for connection, months in stored.items()
             },
             "limits": {
-                "body_bytes": self.limits.body_bytes, "month_rows": self.limits.month_rows,
+                "body_bytes": self.limits.body_bytes,
+                "month_rows": self.limits.month_rows,
                 "month_bytes": self.limits.month_bytes,
             },
             "concurrent_requests_seen": seen,
             "trouble": dict(self.faults.counts) if self.faults else {},
             "requests": requests,
-        }  # fmt: skip
+        }
 
     def _repeated(self, key: RequestKey) -> Response | None:
         """The response to a repeated request; None for a first one, which is marked as in progress."""
@@ -165,11 +166,11 @@ class AnyCostSandbox:
         return check_body(content, self.limits.body_bytes)
 
     def _apply(self, body: ParsedBody, stream: StreamKey) -> Response:
-        held = self._held(stream).get(body.month)
-        kept = {} if held is None or body.operation == "replace_drop" else dict(held.hours)
+        stored = self._months_of(stream).get(body.month)
+        hours = {} if stored is None or body.operation == "replace_drop" else dict(stored.hours)
         for start, hour in body.hours.items():
-            kept[start] = kept[start].and_then(hour) if body.operation == "sum" and start in kept else hour
-        after = StoredMonth(kept, self._clock())
+            hours[start] = hours[start].and_then(hour) if body.operation == "sum" and start in hours else hour
+        after = StoredMonth(hours, self._clock())
         if after.row_count() > self.limits.month_rows:
             raise RequestError(400, f"{body.month} would hold more than {self.limits.month_rows:,} rows")
         if after.size() > self.limits.month_bytes:
@@ -192,7 +193,7 @@ class AnyCostSandbox:
         return Response(200, orjson.dumps({"connection": {"is_valid": not errors, "errors": errors}}))
 
     def _read(self, stream: StreamKey, name: str | None) -> Response:
-        months = self._held(stream)
+        months = self._months_of(stream)
         if name is None:
             drops = [
                 {"drop_id": month.drop_id, "month": each, "row_count": month.row_count()}
@@ -204,7 +205,7 @@ class AnyCostSandbox:
         rows = [row for _, hour in sorted(months[name].hours.items()) for row in hour.rows]
         return Response(200, b'{"billing_drop":[' + b",".join(rows) + b"]}")
 
-    def _held(self, stream: StreamKey) -> dict[str, StoredMonth]:
+    def _months_of(self, stream: StreamKey) -> dict[str, StoredMonth]:
         """The months of a stream. With a test key, they are separate and expire one hour after their last change."""
         with self._lock:
             ended = self._clock() - TEST_NAMESPACE_LIFE

@@ -25,9 +25,16 @@ SERVER_ERROR_BEFORE, SERVER_ERROR_AFTER = "server_error_before", "server_error_a
 WRONG_ROW_COUNT, NOT_JSON = "wrong_row_count", "not_json"
 
 KINDS = (
-    LATENCY_BEFORE, LATENCY_AFTER, CUT_BEFORE, CUT_AFTER, TOO_MANY_REQUESTS, SERVER_ERROR_BEFORE, SERVER_ERROR_AFTER,
-    WRONG_ROW_COUNT, NOT_JSON,
-)  # fmt: skip
+    LATENCY_BEFORE,
+    LATENCY_AFTER,
+    CUT_BEFORE,
+    CUT_AFTER,
+    TOO_MANY_REQUESTS,
+    SERVER_ERROR_BEFORE,
+    SERVER_ERROR_AFTER,
+    WRONG_ROW_COUNT,
+    NOT_JSON,
+)
 NOT_FOR_READS = (SERVER_ERROR_AFTER, WRONG_ROW_COUNT)  # a read has no effect, and its response no row_count
 ONLY_OF_SUCCESS = (SERVER_ERROR_AFTER, WRONG_ROW_COUNT, NOT_JSON)  # a rejected request has no effect to hide
 MAX_RETRY_AFTER = 2  # seconds

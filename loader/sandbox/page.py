@@ -37,11 +37,15 @@ def page(state: dict[str, Any]) -> str:
         parts.append("<h2>Faults injected</h2>" + _table(["kind", "requests"], counts))
     requests = [
         [
-            each["at"], f"{each['method']} {each['path']}", f"{each['bytes']:,}", f"{each['rows']:,}",
-            str(each["status"] or "none"), _words(each["trouble"]),
+            each["at"],
+            f"{each['method']} {each['path']}",
+            f"{each['bytes']:,}",
+            f"{each['rows']:,}",
+            str(each["status"] or "none"),
+            _words(each["trouble"]),
         ]
         for each in reversed(state["requests"])
-    ]  # fmt: skip
+    ]
     parts.append(
         f"<h2>Requests, newest first</h2><p>Rejected as concurrent: {state['concurrent_requests_seen']:,}.</p>"
         + _table(["at", "request", "bytes", "rows", "status", "fault"], requests)

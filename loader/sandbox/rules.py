@@ -125,11 +125,13 @@ class StoredMonth:
             "bytes_of_limit": round(size / limits.month_bytes, 4),
             "hours": {
                 start.strftime("%Y-%m-%dT%H:%M:%SZ"): {
-                    "rows": len(hour.rows), "cost": format(hour.cost, "f"), "digest": hour.digest,
+                    "rows": len(hour.rows),
+                    "cost": format(hour.cost, "f"),
+                    "digest": hour.digest,
                 }
                 for start, hour in sorted(self.hours.items())
             },
-        }  # fmt: skip
+        }
 
 
 @dataclass(frozen=True)

@@ -310,11 +310,16 @@ def test_an_incomplete_request_has_no_effect_and_its_key_is_not_stored(
 @pytest.mark.parametrize(
     ("kind", "error"),
     [
-        ("cut_before", UnknownOutcomeError), ("cut_after", UnknownOutcomeError), ("not_json", UnknownOutcomeError),
-        ("too_many_requests", RetryableError), ("server_error_before", RetryableError),
-        ("latency_before", None), ("server_error_after", None), ("wrong_row_count", None),
+        ("cut_before", UnknownOutcomeError),
+        ("cut_after", UnknownOutcomeError),
+        ("not_json", UnknownOutcomeError),
+        ("too_many_requests", RetryableError),
+        ("server_error_before", RetryableError),
+        ("latency_before", None),
+        ("server_error_after", None),
+        ("wrong_row_count", None),
     ],
-)  # fmt: skip
+)
 def test_reads_have_faults_only_if_enabled(kind: str, error: type[LoaderError] | None) -> None:
     for reads in (False, True):
         with place(kind, rate=0.0, reads=reads) as here:
@@ -357,8 +362,10 @@ def test_the_state_and_the_page_show_the_faults() -> None:
         assert state["trouble"] == here.faults.counts
         assert sum(state["trouble"].values()) == 20
         assert {(each["trouble"], each["status"]) for each in state["requests"]} == {
-            ("", 200), ("cut_after", 200), ("too_many_requests", 429),
-        }  # fmt: skip
+            ("", 200),
+            ("cut_after", 200),
+            ("too_many_requests", 429),
+        }
         page = requests.get(here.url, timeout=10).text
         assert f"<td>cut after</td><td>{here.faults.counts['cut_after']}</td>" in page
     assert AnyCostSandbox(KEY).state()["trouble"] == {}
@@ -427,7 +434,7 @@ def test_the_options_of_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
     assert (limits, faults.rate) == (Limits(), 0.0)
     limits, faults = start(
         "--month-rows", "10", "--month-mb", "2", "--body-mb", "0.5", "--trouble", "0.5", "--seed", "7"
-    )  # fmt: skip
+    )
     assert (limits, faults.rate) == (Limits(500_000, 10, 2_000_000), 0.5)
     monkeypatch.setattr(time, "sleep", lambda _: None)
     assert [kind for kind, *_ in made(faults, 50)] == [kind for kind, *_ in made(FaultInjector(7, 0.5, 0.0), 50)]

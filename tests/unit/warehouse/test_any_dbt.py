@@ -37,7 +37,9 @@ from tests.support.warehouse import START, BuiltWarehouse, Template, Usage
 UTC = timezone.utc
 PENDING = ("push", "--window", "pending", "--settle-for", "0s")
 NAMES = ("plain", "O''Brien \\ \\\\n", 'say "hi" %s {x} ? ;--', "漢字 é\t")
-HOURS = {number: [Usage(f"t{n}", cost, name) for n, (name, cost) in enumerate(zip(NAMES, ("0.1", "0", "12.000000000000000001", "0.000000000000000002"), strict=True))] for number in range(3)}  # fmt: skip
+COSTS = ("0.1", "0", "12.000000000000000001", "0.000000000000000002")
+USAGES = [Usage(f"t{n}", cost, name) for n, (name, cost) in enumerate(zip(NAMES, COSTS, strict=True))]
+HOURS = dict.fromkeys(range(3), USAGES)
 
 
 @pytest.fixture
@@ -133,9 +135,13 @@ def log_of(built: BuiltWarehouse) -> list[tuple[object, ...]]:
 
 
 def test_it_sends_and_records_the_same_as_the_engines_own_module(
-    built: BuiltWarehouse, generic: Callable[[], None], anycost: SandboxServer, template_of: Callable[[str], Template],
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
-) -> None:  # fmt: skip
+    built: BuiltWarehouse,
+    generic: Callable[[], None],
+    anycost: SandboxServer,
+    template_of: Callable[[str], Template],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     fast, fast_paths = template_of("duckdb").copy(tmp_path / "fast"), engines.ENGINES
     fast.put(HOURS)
     with serve_sandbox(AnyCostSandbox(KEY)) as elsewhere:
@@ -204,7 +210,7 @@ def test_awkward_texts_and_amounts_are_read_back_unchanged_from_the_log(
             "cast('2026-11-01 05:30:00.000000' as timestamp)",
         ),
     ],
-)  # fmt: skip
+)
 def test_literals(value: object, standard: str, escaping: str) -> None:
     assert literal(value, backslash_escapes=False) == standard
     assert literal(value, backslash_escapes=True) == escaping
