@@ -42,6 +42,58 @@ summed_hours as (
     from {{ ref('int_usage__summed_hours') }}
     group by usage_hour
 ),
+{%- if is_incremental() %}
+
+-- What the summed hours held before.
+kept as (
+    select * from {{ this }}
+    where
+        usage_hour >= (select min(summed_hours.usage_hour) from summed_hours)
+        and usage_hour <= (select max(summed_hours.usage_hour) from summed_hours)
+        and usage_hour in (select summed_hours.usage_hour from summed_hours)
+),
+
+kept_teams as (
+    select
+        usage_hour,
+        team_id,
+        max({{ by_bytes('team_organization_id') }}) as team_organization_id,
+        max({{ by_bytes('team_alias') }}) as team_alias
+    from kept
+    where team_id is not null
+    group by usage_hour, team_id
+),
+
+kept_users as (
+    select
+        usage_hour,
+        user_id,
+        max({{ by_bytes(kept_email('user_email')) }}) as user_email
+    from kept
+    where user_id is not null
+    group by usage_hour, user_id
+),
+
+kept_api_keys as (
+    select
+        usage_hour,
+        api_key,
+        max({{ by_bytes('api_key_alias') }}) as api_key_alias
+    from kept
+    where api_key is not null
+    group by usage_hour, api_key
+),
+
+kept_organizations as (
+    select
+        usage_hour,
+        organization_id,
+        max({{ by_bytes('organization_alias') }}) as organization_alias
+    from kept
+    where organization_id is not null
+    group by usage_hour, organization_id
+),
+{%- endif %}
 {%- if is_incremental() and not var('rebuild_thinner_hours') %}
 
 kept_hours as (
@@ -49,11 +101,7 @@ kept_hours as (
         usage_hour,
         sum(request_count) as request_count,
         min(first_started_at) as first_started_at
-    from {{ this }}
-    where
-        usage_hour >= (select min(summed_hours.usage_hour) from summed_hours)
-        and usage_hour <= (select max(summed_hours.usage_hour) from summed_hours)
-        and usage_hour in (select summed_hours.usage_hour from summed_hours)
+    from kept
     group by usage_hour
 ),
 {%- endif %}
@@ -85,13 +133,17 @@ final as (
         summed.{{ dimension.column }},
         {%- endfor %}
 
-        -- LiteLLM's tables have the current name. A request carries the name of its time, which is used where they have none.
+        -- LiteLLM's tables have the current name. Where they have none, because the team was deleted or there are no tables, the name
+        -- is the one that the hour had before or that the requests carried.
         summed.cloud_provider,
-        coalesce(teams.organization_id, summed.team_organization_id) as team_organization_id,
-        coalesce({{ blank_to_null('teams.team_alias') }}, summed.team_alias) as team_alias,
-        coalesce({{ private_text(blank_to_null('users.user_email'), var('user_email')) }}, summed.user_email) as user_email,
-        coalesce({{ blank_to_null('api_keys.api_key_alias') }}, summed.api_key_alias) as api_key_alias,
-        coalesce({{ blank_to_null('organizations.organization_alias') }}, summed.organization_alias) as organization_alias,
+        {{ newest_name('teams.organization_id', 'kept_teams.team_organization_id', 'summed.team_organization_id') }} as team_organization_id,
+        {{ newest_name(blank_to_null('teams.team_alias'), 'kept_teams.team_alias', 'summed.team_alias') }} as team_alias,
+        {{ newest_name(private_text(blank_to_null('users.user_email'), var('user_email')), 'kept_users.user_email', 'summed.user_email') }}
+            as user_email,
+        {{ newest_name(blank_to_null('api_keys.api_key_alias'), 'kept_api_keys.api_key_alias', 'summed.api_key_alias') }} as api_key_alias,
+        {{ newest_name(
+            blank_to_null('organizations.organization_alias'), 'kept_organizations.organization_alias', 'summed.organization_alias'
+        ) }} as organization_alias,
         summed.project_alias,
 
         summed.request_count,
@@ -111,6 +163,13 @@ final as (
     left join users on summed.user_id = users.user_id
     left join api_keys on summed.api_key = api_keys.api_key
     left join organizations on summed.organization_id = organizations.organization_id
+    {%- if is_incremental() %}
+    left join kept_teams on summed.usage_hour = kept_teams.usage_hour and summed.team_id = kept_teams.team_id
+    left join kept_users on summed.usage_hour = kept_users.usage_hour and summed.user_id = kept_users.user_id
+    left join kept_api_keys on summed.usage_hour = kept_api_keys.usage_hour and summed.api_key = kept_api_keys.api_key
+    left join kept_organizations
+        on summed.usage_hour = kept_organizations.usage_hour and summed.organization_id = kept_organizations.organization_id
+    {%- endif %}
 )
 
 select * from final

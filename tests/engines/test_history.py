@@ -271,3 +271,49 @@ def test_a_push_log_of_before_gets_the_index_that_it_lacks(warehouse: BuiltWareh
         writing.cursor().execute("lock table cbf.push_log in row exclusive mode")
         warehouse.project.dbt("run", "--select", "push_log", variables={"lookback_hours": 71})
         writing.rollback()
+
+
+NAMES = """
+    insert into "LiteLLM_BudgetTable" (budget_id, created_by, updated_by) values ('b', 'x', 'x');
+    insert into "LiteLLM_OrganizationTable" (organization_id, organization_alias, budget_id, created_by, updated_by)
+    values ('org-1', 'Org One', 'b', 'x', 'x');
+    insert into "LiteLLM_UserTable" (user_id, user_email) values ('u-1', 'ann@example.org');
+    insert into "LiteLLM_TeamTable" (team_id, team_alias, organization_id) values ('t-1', 'Team One', 'org-1');
+    insert into "LiteLLM_VerificationToken" (token, key_alias, key_name) values ('old-hash', 'svc-key', 'sk-...');
+"""
+DELETED = """
+    delete from "LiteLLM_UserTable";
+    delete from "LiteLLM_TeamTable";
+    delete from "LiteLLM_OrganizationTable";
+    update "LiteLLM_VerificationToken" set token = 'new-hash';
+"""
+STORED_NAMES = """
+    select user_email, team_alias, team_organization_id, api_key_alias, organization_alias from cbf.int_usage__hourly
+"""
+
+
+def test_a_name_outlives_the_deletion_of_its_owner(tmp_path: Path, litellm_database: Callable[[], Database]) -> None:
+    """A user, key, team or organization that is deleted keeps its name in the hours that are summed again."""
+    database = litellm_database()
+    project = Project(tmp_path, database)
+    row = spend_log("r", START, team_id="t-1", user="u-1", api_key="old-hash", organization_id="org-1", metadata={})
+    database.run(NAMES)
+    put(project, [row])
+    variables = {"line_dimensions": ["user", "api_key", "organization"]}
+    project.build(variables=variables)
+    names = [("ann@example.org", "Team One", "org-1", "svc-key", "Org One")]
+    assert project.rows(STORED_NAMES) == names
+    fingerprints = project.rows("select usage_hour, fingerprint from cbf.cbf_hours")
+    database.run(DELETED)
+    project.build(variables=variables)
+    assert project.rows(STORED_NAMES) == names
+    assert project.rows("select usage_hour, fingerprint from cbf.cbf_hours") == fingerprints
+    # There is a newer name: it replaces the old one.
+    database.run("insert into \"LiteLLM_TeamTable\" (team_id, team_alias) values ('t-1', 'Team Two')")
+    project.build(variables=variables)
+    assert [team for _, team, *_ in project.rows(STORED_NAMES)] == ["Team Two"]
+    # An address that is no longer to be stored does not come back from what was stored before.
+    project.build(variables=variables | {"user_email": "hashed"})
+    assert [email for email, *_ in project.rows(STORED_NAMES)] == [None]
+    project.build(variables=variables | {"user_email": "omitted"})
+    assert [email for email, *_ in project.rows(STORED_NAMES)] == [None]
