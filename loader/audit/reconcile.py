@@ -94,6 +94,11 @@ def findings(day: Day, has_daily_tables: bool) -> list[str]:
         found.append(
             f"LiteLLM's daily table is missing ${decimal_text(max(logs, hours) - daily)} that its spend logs have"
         )
+    if "litellm_daily_invalid" in day.amounts:
+        found.append(
+            "LiteLLM's daily tables have rows of this day whose amount is not a number, or that have no valid date:"
+            " they are left out"
+        )
     if day["rejected"]:
         found.append(f"${decimal_text(day['rejected'])} was rejected: see rejected_spend_logs")
     if more(hours, logs - day["rejected"]):

@@ -202,6 +202,7 @@ def reconcile(target: TargetOptions, hours: HourOptions, style: str) -> None:
     from loader.delivery.push_log import PushLog
     from loader.delivery.selection import InWindow
     from loader.errors import UsageError
+    from loader.warehouse import source as sources
 
     selected = hours.filter(default="month_to_date", cut=False)
     if not isinstance(selected, InWindow):
@@ -209,15 +210,17 @@ def reconcile(target: TargetOptions, hours: HourOptions, style: str) -> None:
     days, streams = core.whole_days(selected.window), read_streams()
     with target.open_to_read() as warehouse:
         sent = [record for each in streams for record in PushLog(warehouse, each).records(days).values()]
-        found = core.days(warehouse, days, sent if streams else None)
+        found, source = core.days(warehouse, days, sent if streams else None), sources.read_source(warehouse)
     if style == "json":
-        output.print_json(core.answer(found), sys.stdout)
+        output.print_json(core.answer(found) | {"source": sources.answer(source)}, sys.stdout)
         return
     output.print_table(core.HEAD, core.table(found) if found else [], sys.stdout, right=set(range(1, 7)))
     if not core.has_daily_tables(found):
         output.say("LiteLLM's daily tables do not exist or are empty: there is no independent total to compare with.")
     if not streams:
         output.say("CLOUDZERO_CONNECTION_ID is not set: what was sent is not shown.")
+    for warning in sources.warnings(source):  # of all days, and of requests that have none
+        output.say(f"Warning: {warning}")
 
 
 def _show(differences: list[HourDifference], month: str, rows: int, style: str, name: str) -> None:

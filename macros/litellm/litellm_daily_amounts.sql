@@ -1,5 +1,6 @@
 {# A select of LiteLLM's own daily sums: amount_source, happened_at (the start of the day), cost_usd. Tables and columns that this LiteLLM
-   does not have are left out. Files have no such tables. #}
+   does not have are left out. Files have no such tables. A row whose amount is not a number (NaN, Infinity) or whose date is not a date
+   has the amount_source litellm_daily_invalid and no cost. #}
 {% macro litellm_daily_amounts() -%}
     {{ return(adapter.dispatch('litellm_daily_amounts', 'litellm_cbf')()) }}
 {%- endmacro %}
@@ -14,15 +15,21 @@
 
 {% macro postgres__litellm_daily_amounts() %}
     {%- set selects = [] -%}
+    {%- set has_date = "date ~ '^[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])$'" -%}
+    {#- The day is added to the first of its month, because PostgreSQL raises an error for 30 February. -#}
+    {%- set day = "cast(substr(date, 1, 7) || '-01' as timestamp) + (cast(substr(date, 9, 2) as integer) - 1) * interval '1 day'" -%}
     {%- for source_name, relation, column in [
         ('litellm_daily_user', source('litellm', 'daily_user_spend'), 'spend'),
         ('litellm_daily_team', source('litellm', 'daily_team_spend'), 'spend'),
         ('ptu_flat_cost', source('litellm', 'daily_team_spend'), 'ptu_flat_cost'),
     ] -%}
         {%- if not is_run() or column in adapter.get_columns_in_relation(relation) | map(attribute='name') -%}
+            {%- set is_valid = has_date ~ ' and abs(' ~ column ~ ') < 1e15' -%}
             {%- do selects.append(
-                "select cast('" ~ source_name ~ "' as text) as amount_source, cast(date as timestamp) as happened_at, "
-                ~ exact_usd(column) ~ " as cost_usd from " ~ relation ~ " where " ~ column ~ " <> 0"
+                "select case when " ~ is_valid ~ " then '" ~ source_name ~ "' else 'litellm_daily_invalid' end as amount_source,"
+                ~ " case when " ~ has_date ~ " then " ~ day ~ " else coalesce(updated_at, created_at, timestamp '1970-01-01') end as happened_at,"
+                ~ " case when " ~ is_valid ~ " then " ~ exact_usd(column) ~ " else 0 end as cost_usd from " ~ relation
+                ~ " where " ~ column ~ " <> 0"
             ) -%}
         {%- endif -%}
     {%- endfor -%}

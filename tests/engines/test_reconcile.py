@@ -58,21 +58,21 @@ def test_findings_with_litellms_tables(
 
     found = reconciled(project)
     assert found[1]["findings"] == [
-        "spend logs of $0.3 were deleted since; their sums are kept here",
-        "$5040.5 of flat cost (PTU) is in no spend log and is not sent",
+        "spend logs of $0.3 have been deleted; their sums are kept here",
+        "$5040.5 of flat cost (PTU) is not in any spend log and is not sent",
     ]
     assert found[2]["findings"] == [
-        "LiteLLM lost $0.5: its daily table has it, its spend logs never had it (or lost it before dbt ran)"
+        "LiteLLM lost $0.5: its daily table has it, but its spend logs never did (or lost it before dbt ran)"
     ]
-    assert found[3]["findings"] == ["LiteLLM's daily table lacks $0.1 that its spend logs have"]
-    assert found[4]["findings"] == ["$0.25 cannot be placed: see rejected_spend_logs"]
+    assert found[3]["findings"] == ["LiteLLM's daily table is missing $0.1 that its spend logs have"]
+    assert found[4]["findings"] == ["$0.25 was rejected: see rejected_spend_logs"]
     assert found[5]["findings"] == ["$0.3 not sent yet"]
     assert (found[2]["spend_logs"], found[2]["hours"], found[2]["lines"], found[2]["sent"]) == ("0.3",) * 4
     assert found[1]["ptu_flat_cost"] == "5040.5"
 
     # A late row, and an excluded provider.
     project.database.insert_spend_logs([spend_log("late", FIRST + timedelta(days=4, hours=9), spend=0.7)])
-    assert "$0.7 of spend logs is in no hour: run `dbt run`" in str(reconciled(project)[5]["findings"])
+    assert "$0.7 of spend logs is not summed: run `dbt run`" in str(reconciled(project)[5]["findings"])
     project.build("--vars", "{exclude_providers: [anthropic]}")
     left_out = reconciled(project)
     assert "$0.1 of providers that are left out on purpose" in left_out[2]["findings"]
@@ -84,6 +84,27 @@ def test_findings_with_litellms_tables(
     project.settings = {}
     assert reconciled(project)[2]["sent"] is None
     assert "CLOUDZERO_CONNECTION_ID is not set" in project.loader("reconcile", *RANGE).err
+
+
+@pytest.mark.parametrize("spend", ["NaN", "Infinity", "-Infinity", "1e300"])
+def test_amounts_and_dates_that_are_not_valid_are_left_out_and_reported(
+    spend: str, litellm_database: Callable[[], Database], tmp_path: Path
+) -> None:
+    project = Project(tmp_path, litellm_database())
+    assert project.database is not None
+    put(project, [spend_log("r", FIRST, spend=0.5)])
+    daily = (
+        'insert into "LiteLLM_DailyUserSpend" (id, user_id, date, api_key, model, spend, updated_at)'
+        " values (%s, 'u', %s, 'k', 'm', cast(%s as double precision), timestamp '2026-11-02 10:00:00')"
+    )
+    for number, (day, amount) in enumerate([("2026-11-01", "0.5"), ("2026-11-01", spend), ("", "2"), ("soon", "3")]):
+        project.database.run(daily, (f"d{number}", day, amount))
+    project.build(tests=True)
+    found = reconciled(project)
+    assert found[1]["litellm_daily_user"] == "0.5"
+    assert any("have rows of this day whose amount is not a number" in each for each in found[1]["findings"])
+    assert any("have no valid date" in each for each in found[2]["findings"])  # under the day of its last change
+    assert project.loader("reconcile", *RANGE).code == 0
 
 
 def test_files_have_no_daily_tables(tmp_path: Path) -> None:
