@@ -54,7 +54,8 @@ begin
             ('LiteLLM_DeletedVerificationToken', array['token', 'key_alias']),
             ('LiteLLM_OrganizationTable', array['organization_id', 'organization_alias']),
             ('LiteLLM_DailyUserSpend', array['date', 'spend']),
-            ('LiteLLM_DailyTeamSpend', array['date', 'spend', 'ptu_flat_cost'])
+            ('LiteLLM_DailyTeamSpend', array['date', 'spend', 'ptu_flat_cost']),
+            ('LiteLLM_SubscriptionAccountTable', array['monthly_fee'])
         ) as list (table_name, column_names)
     loop
         -- An older LiteLLM lacks some of these columns and tables.

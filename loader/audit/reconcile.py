@@ -23,6 +23,7 @@ SOURCES = (
     "litellm_daily_user",
     "litellm_daily_team",
     "ptu_flat_cost",
+    "subscription_fee",
     "hours",
     "left_out",
     "lines",
@@ -124,6 +125,11 @@ def findings(day: Day, has_daily_tables: bool) -> list[str]:
         found.append(
             f"${decimal_text(day['ptu_flat_cost'])} of flat cost (PTU) is not in any spend log and is not sent"
         )
+    if day["subscription_fee"]:
+        found.append(
+            f"${decimal_text(day['subscription_fee'])} of monthly subscription fees is not in any spend log and is not"
+            " sent"
+        )
     return found
 
 
@@ -155,7 +161,9 @@ def table(found: Sequence[Day]) -> list[list[str]]:
 def answer(found: Sequence[Day]) -> dict[str, object]:
     """The same as JSON; amounts as text with every digit, null for a source that does not exist."""
     daily = has_daily_tables(found)
-    absent = () if daily else ("litellm_daily_user", "litellm_daily_team", "ptu_flat_cost")
+    absent = set() if daily else {"litellm_daily_user", "litellm_daily_team", "ptu_flat_cost"}
+    if not any("subscription_fee" in day.amounts for day in found):
+        absent.add("subscription_fee")
     return {
         "tolerance_of_daily_tables": {"usd": format(TOLERANCE, "f"), "relative": format(RELATIVE_TOLERANCE, "f")},
         "days": [

@@ -75,7 +75,7 @@ def test_findings_with_litellms_tables(
     assert "$0.7 of spend logs is not summed: run `dbt run`" in str(reconciled(project)[5]["findings"])
     project.build("--vars", "{exclude_providers: [anthropic]}")
     left_out = reconciled(project)
-    assert "$0.1 of providers that are left out on purpose" in left_out[2]["findings"]
+    assert "$0.1 of providers that the vars leave out" in left_out[2]["findings"]
     assert "CloudZero accepted $0.1 more than there is now: see `loader status`" in left_out[2]["findings"]
 
     shown = project.loader("reconcile", *RANGE)
@@ -103,8 +103,22 @@ def test_amounts_and_dates_that_are_not_valid_are_left_out_and_reported(
     found = reconciled(project)
     assert found[1]["litellm_daily_user"] == "0.5"
     assert any("have rows of this day whose amount is not a number" in each for each in found[1]["findings"])
-    assert any("have no valid date" in each for each in found[2]["findings"])  # under the day of its last change
     assert project.loader("reconcile", *RANGE).code == 0
+    today = json.loads(project.loader("reconcile", "--window", "today", "--format", "json").out)["days"]
+    assert "have no valid date" in today[-1]["findings"][0]
+
+
+def test_subscription_fees_are_reported(litellm_database: Callable[[], Database], tmp_path: Path) -> None:
+    project = Project(tmp_path, litellm_database())
+    put(project, [spend_log("r", FIRST, spend=0.5)])
+    project.write(
+        'create table "LiteLLM_SubscriptionAccountTable" (id text, monthly_fee double precision, currency text)'
+    )
+    project.write("insert into \"LiteLLM_SubscriptionAccountTable\" values ('a', 20, 'USD'), ('b', 10.5, 'USD')")
+    project.build()
+    days = json.loads(project.loader("reconcile", "--window", "month_to_date", "--format", "json").out)["days"]
+    assert days[0]["subscription_fee"] == "30.5"
+    assert "$30.5 of monthly subscription fees is not in any spend log and is not sent" in days[0]["findings"]
 
 
 def test_files_have_no_daily_tables(tmp_path: Path) -> None:
