@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from datetime import datetime, timezone
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.support.litellm.requests import spend_log
-from tests.support.project import Project, put
+from tests.support.project import ROOT, Project, put
 
 START = datetime(2026, 11, 20, 9, 30, tzinfo=timezone.utc)
 PROVIDERS = (
@@ -97,3 +98,36 @@ def test_stream_values_that_yaml_changes_are_refused(value: str, usage: Project)
     outcome = usage.dbt(*command, ok=False)
     assert outcome.code in (1, 2)  # 2 if dbt already fails when it parses
     assert "quote each team" in outcome.out
+
+
+@pytest.mark.parametrize(
+    ("wrong", "right"),
+    [
+        ("exclude_provider", "exclude_providers"),
+        ("exclude-providers", "exclude_providers"),
+        ("exlcude_providers", "exclude_providers"),
+        ("line_dimension", "line_dimensions"),
+        ("litellm_shema", "litellm_schema"),
+        ("litellmschema", "litellm_schema"),
+        ("lookback_hour", "lookback_hours"),
+    ],
+)
+def test_a_misspelled_var_stops_the_run(wrong: str, right: str, usage: Project) -> None:
+    outcome = usage.dbt("run", "--select", "cbf_lines", variables={wrong: ["openai"]}, ok=False)
+    assert outcome.code != 0
+    assert f"There is no var {wrong}, and dbt would ignore it. Did you mean {right}?" in outcome.out
+
+
+def test_vars_of_other_packages_are_left_alone(usage: Project) -> None:
+    usage.dbt("run", "--select", "cbf_lines", variables={"stream": "x", "schema": "y", "providers": ["z"], "email": 1})
+
+
+@pytest.mark.parametrize("wrong", ["exclude_provider", "line_dimension", "exclude-providers"])
+def test_a_misspelled_var_in_the_project_file_stops_the_run(wrong: str, usage: Project, tmp_path: Path) -> None:
+    for name in ("models", "macros", "seeds", "tests"):
+        (tmp_path / name).symlink_to(ROOT / name)
+    text = (ROOT / "dbt_project.yml").read_text(encoding="utf-8")
+    (tmp_path / "dbt_project.yml").write_text(f"{text}  {wrong}: [openai]\n", encoding="utf-8")
+    outcome = usage.dbt("run", "--select", "cbf_lines", "--project-dir", str(tmp_path), ok=False)
+    assert outcome.code != 0
+    assert f"There is no var {wrong}, and dbt would ignore it." in outcome.out
