@@ -56,7 +56,7 @@ def run(target: TargetOptions, since: str | None, policy: RetryPolicy, style: st
     from loader.runs import run as core
     from loader.stopping import StopSignal
 
-    read_credentials()  # before dbt runs in vain
+    read_credentials()  # fails before dbt runs, not after it
     job, sent = _job(target, since, policy), Sent()
     with StopSignal() as stop, output.progress("Sending") as bar:
         callbacks = PushCallbacks(planned=lambda plan: bar.start(plan.line_count), progress=bar.advance)

@@ -13,7 +13,7 @@ from loader.errors import ConfigurationError, GuardError, LoaderError, LockedErr
 from loader.stopping import StopSignal
 
 STREAMS = [Stream(f"conn-{name}", "https://host", name) for name in ("", "a", "b")]
-LOCKED, HELD = LockedError("Another push is under way."), GuardError("Held back 1 hour.")
+LOCKED, HELD = LockedError("Another push is in progress."), GuardError("Held back 1 hour.")
 UNSURE = UnknownOutcomeError("No answer.")
 
 
@@ -34,13 +34,13 @@ def run(errors: Mapping[str, LoaderError]) -> None:
         (
             {"": LOCKED, "a": LOCKED, "b": LOCKED},
             LockedError,
-            "3 of 3 streams failed: default, a, b. default: Another push is under way.",
+            "3 of 3 streams failed: default, a, b. default: Another push is in progress.",
         ),
-        ({"a": LOCKED}, LockedError, "1 of 3 streams failed: a. The others succeeded. a: Another push is under way."),
+        ({"a": LOCKED}, LockedError, "1 of 3 streams failed: a. The others succeeded. a: Another push is in progress."),
         (
             {"a": LOCKED, "b": HELD},
             GuardError,
-            "2 of 3 streams failed: a, b. The others succeeded. a: Another push is under way.",
+            "2 of 3 streams failed: a, b. The others succeeded. a: Another push is in progress.",
         ),
         (
             {"a": HELD, "b": UNSURE},
