@@ -17,7 +17,7 @@ class ExitCode(IntEnum):
     DONE = 0
     USAGE = 2
     CONFIGURATION = 3
-    REFUSED = 4
+    REJECTED = 4
     UNKNOWN_OUTCOME = 5
     GUARD = 6
 
@@ -41,24 +41,32 @@ class ConfigurationError(LoaderError):
 
 
 class RejectedError(LoaderError):
-    """CloudZero rejected the request (400, 403, 404, 413, …). Sending it again would get the same response."""
+    """CloudZero rejected the request (400, 403, 404, 413, …). Sending it again would get the same response.
 
-    exit_code = ExitCode.REFUSED
+    Attributes:
+        status: the HTTP status of the response; None if CloudZero's validation found an error and answered 200.
+    """
+
+    exit_code = ExitCode.REJECTED
+
+    def __init__(self, message: str, status: int | None = None) -> None:
+        super().__init__(message)
+        self.status = status
 
 
 class UnknownOutcomeError(LoaderError):
     """There was no response, or an unreadable one: the body may or may not have been stored.
 
     Attributes:
-        under_way: CloudZero may still be processing the request, so the next request has to wait.
+        may_be_in_progress: CloudZero may still be processing the request, so the next one has to wait.
         did_nothing: certainly nothing was stored: the request was never sent, or the response says so (429).
     """
 
     exit_code = ExitCode.UNKNOWN_OUTCOME
 
-    def __init__(self, message: str, under_way: bool = False, did_nothing: bool = False) -> None:
+    def __init__(self, message: str, may_be_in_progress: bool = False, did_nothing: bool = False) -> None:
         super().__init__(message)
-        self.under_way = under_way
+        self.may_be_in_progress = may_be_in_progress
         self.did_nothing = did_nothing
 
 
@@ -70,9 +78,13 @@ class RetryableError(UnknownOutcomeError):
     """
 
     def __init__(
-        self, message: str, retry_after: float | None = None, did_nothing: bool = False, under_way: bool = False
+        self,
+        message: str,
+        retry_after: float | None = None,
+        did_nothing: bool = False,
+        may_be_in_progress: bool = False,
     ) -> None:
-        super().__init__(message, under_way, did_nothing)
+        super().__init__(message, may_be_in_progress, did_nothing)
         self.retry_after = retry_after
 
 

@@ -150,8 +150,8 @@ def parse_time(text: str, option: str) -> datetime:
         UsageError: the text is not valid, or in the year 9999, whose last hour and month have no end in Python.
     """
     cleaned = text.strip()
-    if cleaned[-1:] in "zZ" and cleaned:
-        cleaned = cleaned[:-1] + "+00:00"  # Python 3.10 does not parse a trailing Z.
+    if cleaned.endswith("z"):
+        cleaned = cleaned[:-1] + "Z"  # Python does not parse a lower-case one.
     try:
         moment = datetime.fromisoformat(cleaned)
     except ValueError as error:
@@ -175,6 +175,13 @@ def months(window: Window) -> Iterator[Window]:
         end = min(window.end, next_month(start))
         yield Window(start, end)
         start = end
+
+
+def whole_months(window: Window | None) -> Window | None:
+    """The whole UTC months that a window touches; None (all hours) for None."""
+    if window is None:
+        return None
+    return Window(month_start(window.start), next_month(max(window.start, window.end - HOUR)))
 
 
 def _widen(start: datetime, end: datetime) -> Window:

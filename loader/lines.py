@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
-from decimal import Decimal
+from datetime import datetime, timezone
+from decimal import Decimal, InvalidOperation
 from typing import NamedTuple
 
 import orjson
 
+from loader.hours import HOUR, Window
+
 HOUR_COLUMN, COST_COLUMN, AMOUNT_COLUMN = "time/usage_start", "cost/cost", "usage/amount"
 EMPTY_FINGERPRINT = "empty"  # of an hour without lines, as the model cbf_hours writes it
+LinesAndCost = tuple[int, Decimal]  # number of lines, cost in USD
+NO_LINES: LinesAndCost = (0, Decimal(0))
 
 
 @dataclass(frozen=True)
@@ -58,3 +64,50 @@ class Line(NamedTuple):
         """The values by column name. `data` is parsed on each access: assign the result to use it more than once."""
         values: dict[str, str] = orjson.loads(self.data)
         return values
+
+
+def sums_by_hour(rows: Iterable[Mapping[str, str]]) -> dict[datetime, LinesAndCost]:
+    """The number of rows and their cost (USD) in each UTC hour.
+
+    Args:
+        rows: values by column name, as they were sent. A time without an offset is UTC.
+
+    Raises:
+        ValueError: the time or the cost of a row is missing or not valid.
+    """
+    counts, costs = Counter[str](), defaultdict[str, Decimal](Decimal)
+    found: dict[datetime, LinesAndCost] = {}
+    for row in rows:
+        try:
+            text, cost = row[HOUR_COLUMN], Decimal(row[COST_COLUMN])
+            counts[text] += 1
+            costs[text] += cost
+        except (KeyError, TypeError, InvalidOperation) as error:
+            raise ValueError("the time or the cost of a row is missing or not valid") from error
+    for text, count in counts.items():
+        try:
+            moment = datetime.fromisoformat(text)
+        except TypeError as error:
+            raise ValueError("the time of a row is not a text") from error
+        hour = (moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)).astimezone(timezone.utc)
+        lines, cost = found.get(hour, NO_LINES)
+        found[hour] = (lines + count, cost + costs[text])
+    return found
+
+
+def newest_window(hours: Sequence[HourSummary], limit: int) -> Window | None:
+    """The window from the newest hour back to the one that completes `limit` lines; None if there are no lines.
+
+    Args:
+        hours: oldest first.
+        limit: how many lines.
+    """
+    with_lines = [hour for hour in hours if hour.line_count]
+    if not with_lines or limit <= 0:
+        return None
+    count = 0
+    for hour in reversed(with_lines):
+        count += hour.line_count
+        if count >= limit:
+            break
+    return Window(hour.start, with_lines[-1].start + HOUR)

@@ -1,1 +1,1 @@
-"""Checks that what was sent is there: status, verify, reconcile, check."""
+"""Compares what was sent with what should be there: status, verify, reconcile, check."""

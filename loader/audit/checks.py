@@ -28,7 +28,7 @@ class Check:
 
     @property
     def state(self) -> str:
-        """In a word: ok, WARNING or FAILED."""
+        """`ok`, `WARNING` or `FAILED`."""
         return "FAILED" if self.error else "WARNING" if self.warning else "ok"
 
 

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import datetime, timezone
-from decimal import Decimal, InvalidOperation
+from datetime import datetime
+from decimal import Decimal
 
 from loader.delivery.push_log import HourRecord
 from loader.errors import UnknownOutcomeError
-from loader.lines import COST_COLUMN, EMPTY_FINGERPRINT, HOUR_COLUMN, HourSummary
+from loader.lines import EMPTY_FINGERPRINT, NO_LINES, HourSummary, LinesAndCost, sums_by_hour
 
-NOTHING = (0, Decimal(0))
-Amount = tuple[int, Decimal]  # lines, USD
+ADJUSTMENT: LinesAndCost = (1, Decimal(0))  # the line of no cost that replaces an hour without lines
 
 
 @dataclass(frozen=True)
@@ -23,34 +22,27 @@ class HourDifference:
     """
 
     hour: datetime
-    held: Amount
-    lines: Amount
-    sent: Amount | None
+    at_cloudzero: LinesAndCost
+    in_view: LinesAndCost
+    sent: LinesAndCost | None
     verdict: str
     fixed_by_resending: bool
 
 
-def held_by_hour(rows: Iterable[Mapping[str, str]]) -> dict[datetime, Amount]:
+def rows_by_hour(rows: Iterable[Mapping[str, str]]) -> dict[datetime, LinesAndCost]:
     """The rows that AnyCost returned, summed by hour.
 
     Raises:
         UnknownOutcomeError: the time or the cost of a row is missing or not valid.
     """
-    held: dict[datetime, Amount] = {}
-    for row in rows:
-        try:
-            text = row[HOUR_COLUMN]
-            moment = datetime.fromisoformat(text.replace("Z", "+00:00"))
-            hour = (moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)).astimezone(timezone.utc)
-            count, cost = held.get(hour, NOTHING)
-            held[hour] = (count + 1, cost + Decimal(row[COST_COLUMN]))
-        except (KeyError, ValueError, InvalidOperation, AttributeError, TypeError) as error:
-            raise UnknownOutcomeError("CloudZero returned a row whose time or cost is not valid.") from error
-    return held
+    try:
+        return sums_by_hour(rows)
+    except ValueError as error:
+        raise UnknownOutcomeError("CloudZero returned a row whose time or cost is not valid.") from error
 
 
 def compare(
-    held: Mapping[datetime, Amount],
+    held: Mapping[datetime, LinesAndCost],
     hours: Iterable[HourSummary],
     records: Mapping[datetime, HourRecord],
     complete_until: datetime,
@@ -70,35 +62,32 @@ def compare(
             continue
         record = records.get(hour)
         entry = record.accepted if record else None
-        theirs, ours = held.get(hour, NOTHING), lines.get(hour, NOTHING)
+        at_cloudzero, in_view = held.get(hour, NO_LINES), lines.get(hour, NO_LINES)
+        is_emptied = entry is not None and entry.fingerprint == EMPTY_FINGERPRINT and in_view == NO_LINES
+        if at_cloudzero == in_view or (is_emptied and at_cloudzero in (NO_LINES, ADJUSTMENT)):
+            continue
         sent = (entry.line_count, entry.cost) if entry else None
-        if (
-            entry
-            and entry.fingerprint == EMPTY_FINGERPRINT
-            and ours == NOTHING
-            and theirs in (NOTHING, (1, Decimal(0)))
-        ):
-            continue
-        if theirs == ours:
-            continue
-        differences.append(HourDifference(hour, theirs, ours, sent, *_verdict(theirs, ours, sent, record)))
+        verdict = _verdict(at_cloudzero, in_view, sent, record)
+        differences.append(HourDifference(hour, at_cloudzero, in_view, sent, *verdict))
     return differences
 
 
-def _verdict(theirs: Amount, ours: Amount, sent: Amount | None, record: HourRecord | None) -> tuple[str, bool]:
+def _verdict(
+    at_cloudzero: LinesAndCost, in_view: LinesAndCost, sent: LinesAndCost | None, record: HourRecord | None
+) -> tuple[str, bool]:
     """Why an hour differs, and whether sending it again fixes that."""
     if record is not None and not record.is_settled:
         return "the last push of this hour had no certain outcome", True
-    if theirs == NOTHING and sent is None:
+    if at_cloudzero == NO_LINES and sent is None:
         return "never sent", True
-    if theirs == NOTHING:
+    if at_cloudzero == NO_LINES:
         return "missing at CloudZero, which had accepted it", True
-    if sent is None and ours == NOTHING:
+    if sent is None and in_view == NO_LINES:
         return "only CloudZero has this hour; from another exporter?", False
     if sent is None:
         return "not sent from this warehouse: from another exporter, or the push log was lost", True
-    if theirs == sent and ours[1] < sent[1]:
+    if at_cloudzero == sent and in_view[1] < sent[1]:
         return "the view has less than was sent: retention, or a lost table?", False
-    if theirs == sent:
+    if at_cloudzero == sent:
         return "changed since it was sent: pending", True
     return "changed at CloudZero since it was accepted: by another exporter, or by a sum?", True

@@ -11,19 +11,19 @@ import gzip
 import io
 import json
 import re
-from collections import Counter, defaultdict
+import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 
 from loader.bucket.store import BucketStore
 from loader.delivery.plan import Plan
 from loader.delivery.plan_lines import changed, lines_of
 from loader.errors import ConfigurationError, GuardError, StoppedError
 from loader.hours import Window, iso
-from loader.lines import COST_COLUMN, HOUR_COLUMN, HourSummary
+from loader.lines import COST_COLUMN, NO_LINES, HourSummary, LinesAndCost, sums_by_hour
 from loader.money import decimal_text
 from loader.progress import Bar
 from loader.stopping import StopSignal
@@ -32,8 +32,6 @@ from loader.warehouse.base import Warehouse
 VERSION = "1.3.0"
 MAX_PART_ROWS = 1_000_000  # CloudZero's limit
 ID_COLUMN = "resource/id"
-LinesAndCost = tuple[int, Decimal]  # number of lines, cost in USD
-NO_LINES: LinesAndCost = (0, Decimal(0))
 
 
 @dataclass(frozen=True)
@@ -51,7 +49,7 @@ class BucketDrop:
 
 
 @dataclass(frozen=True)
-class HourDifference:
+class DropDifference:
     """An hour (UTC) whose lines or USD differ between a drop and the view."""
 
     hour: datetime
@@ -83,37 +81,35 @@ def current_drop(store: BucketStore, month: Window) -> str | None:
     return drop_id
 
 
-def held_by_hour(store: BucketStore, month: Window, drop_id: str) -> dict[datetime, LinesAndCost]:
+def drop_by_hour(store: BucketStore, month: Window, drop_id: str) -> dict[datetime, LinesAndCost]:
     """Read a drop: the number of lines and the USD of each of its hours (UTC).
 
     Raises:
-        ConfigurationError: the drop has no parts, or a part cannot be read.
+        ConfigurationError: the drop has no parts, or a part cannot be read or has a time or cost that is not valid.
     """
     parts = [name for name in store.names(f"{billing_data_id(month)}/{drop_id}") if name.endswith(".csv.gz")]
     if not parts:
         raise ConfigurationError(f"The drop {drop_id} of {month.start:%Y-%m} has no parts, but is in the manifest.")
-    counts, costs = Counter[str](), defaultdict[str, Decimal](Decimal)
+    held: dict[datetime, LinesAndCost] = {}
     for part in parts:
         try:
             with store.open(part) as packed, gzip.open(packed, "rt", encoding="utf-8", newline="") as text:
-                for row in csv.DictReader(text, strict=True):
-                    counts[row[HOUR_COLUMN]] += 1
-                    costs[row[HOUR_COLUMN]] += Decimal(row[COST_COLUMN])
-        except (OSError, EOFError, ValueError, KeyError, TypeError, csv.Error, InvalidOperation) as error:
+                of_part = sums_by_hour(csv.DictReader(text, strict=True))
+        except (OSError, EOFError, zlib.error, ValueError, csv.Error) as error:
             raise ConfigurationError(
                 f"{part} cannot be read ({type(error).__name__}): write the drop of the month again."
             ) from error
-    try:
-        return {datetime.fromisoformat(hour.replace("Z", "+00:00")): (counts[hour], costs[hour]) for hour in counts}
-    except ValueError as error:
-        raise ConfigurationError(f"The drop {drop_id} has an hour that is not a valid time: write it again.") from error
+        for hour, (more, more_cost) in of_part.items():
+            count, cost = held.get(hour, NO_LINES)
+            held[hour] = (count + more, cost + more_cost)
+    return held
 
 
-def compare(held: Mapping[datetime, LinesAndCost], hours: Sequence[HourSummary]) -> list[HourDifference]:
+def compare(held: Mapping[datetime, LinesAndCost], hours: Sequence[HourSummary]) -> list[DropDifference]:
     """The hours in which a drop and the view differ, oldest first."""
     lines = {hour.start: (hour.line_count, hour.cost) for hour in hours if hour.line_count}
     return [
-        HourDifference(hour, held.get(hour, NO_LINES), lines.get(hour, NO_LINES))
+        DropDifference(hour, held.get(hour, NO_LINES), lines.get(hour, NO_LINES))
         for hour in sorted({*held, *lines})
         if held.get(hour, NO_LINES) != lines.get(hour, NO_LINES)
     ]
@@ -225,7 +221,7 @@ def _require_no_shrink(store: BucketStore, month: Window, hours: Sequence[HourSu
     before = current_drop(store, month)
     if before is None or allow_shrink:
         return
-    shrunk = [each for each in compare(held_by_hour(store, month, before), hours) if each.in_view[1] < each.in_drop[1]]
+    shrunk = [each for each in compare(drop_by_hour(store, month, before), hours) if each.in_view[1] < each.in_drop[1]]
     if shrunk:
         first = shrunk[0]
         raise GuardError(

@@ -1,4 +1,4 @@
-"""The commands that check whether everything that was sent is there: status, verify, reconcile."""
+"""The commands that compare what was sent with what should be there: status, verify, reconcile."""
 
 from __future__ import annotations
 
@@ -126,8 +126,8 @@ def verify(
     from loader.stopping import StopSignal
 
     window, first = month_named(month), options.since_time(since)
-    everyone = read_all_credentials()
-    chosen = streams.select_streams(everyone, only)
+    configured = read_all_credentials()
+    chosen = streams.select_streams(configured, only)
 
     def one_stream(credentials: Credentials) -> None:
         with sender.open(credentials) as stream:
@@ -138,19 +138,19 @@ def verify(
 
     with StopSignal() as stop:
         push_options = PushOptions(policy.interrupted_by(stop), callbacks=PushCallbacks(output.say))
-        sender = Sender(target.read(), everyone, push_options, target.lock_seconds, wait)
+        sender = Sender(target.read(), configured, push_options, target.lock_seconds, wait)
         streams.for_each(chosen, one_stream, output.say, stop)
 
 
 def _compare(stream: OpenStream, month: Window, first: datetime | None, style: str, name: str) -> list[HourDifference]:
     """Read a stream's month back, show the hours that differ, and return them."""
-    from loader.audit.verify import compare, held_by_hour
+    from loader.audit.verify import compare, rows_by_hour
     from loader.cli import output
 
     month_name = f"{month.start:%Y-%m}"
     rows = stream.options.policy.retry(lambda: stream.client.read_month(month_name), output.say)
     records, hours = stream.log.records(month), stream.warehouse.hours(month)
-    differences = compare(held_by_hour(rows), hours, records, stream.warehouse.complete_until())
+    differences = compare(rows_by_hour(rows), hours, records, stream.warehouse.complete_until())
     differences = [each for each in differences if first is None or each.hour >= first]
     _show(differences, month_name, len(rows), style, name)
     return differences
@@ -193,8 +193,8 @@ def _require_equal(differences: list[HourDifference], month: Window, repaired: b
 def reconcile(target: TargetOptions, hours: HourOptions, style: str) -> None:
     """Compare spend logs, LiteLLM's daily tables, hours, lines and the push log, per UTC day, in dollars.
 
-    Without a window, compares this month. Shows where cost went missing, whoever lost it. Sends nothing and needs no
-    key; CLOUDZERO_CONNECTION_ID selects the push log.
+    Without a window, compares this month. Shows where cost went missing, in LiteLLM or here. Sends nothing and needs
+    no key; CLOUDZERO_CONNECTION_ID selects the push log.
     """
     from loader.audit import reconcile as core
     from loader.cli import output
@@ -238,7 +238,7 @@ def _show(differences: list[HourDifference], month: str, rows: int, style: str, 
     elif differences:
         output.print_table(
             ["hour (UTC)", "CloudZero: lines · cost", "view", "push log", "reason"],
-            [[iso(e.hour), amount(e.held), amount(e.lines), amount(e.sent), e.verdict] for e in differences],
+            [[iso(e.hour), amount(e.at_cloudzero), amount(e.in_view), amount(e.sent), e.verdict] for e in differences],
             sys.stdout,
         )
     else:
@@ -250,7 +250,7 @@ def _as_json(difference: HourDifference) -> dict[str, object]:
     from loader.hours import iso
     from loader.money import decimal_text
 
-    amounts = (("cloudzero", difference.held), ("view", difference.lines), ("push_log", difference.sent))
+    amounts = (("cloudzero", difference.at_cloudzero), ("view", difference.in_view), ("push_log", difference.sent))
     return {
         "hour": iso(difference.hour),
         "verdict": difference.verdict,

@@ -86,7 +86,7 @@ def drop(
 
 
 def _check(warehouse: Warehouse, store: BucketStore, month: Window, include_incomplete: bool, style: str) -> None:
-    from loader.bucket.drop import compare, complete_hours, current_drop, held_by_hour
+    from loader.bucket.drop import compare, complete_hours, current_drop, drop_by_hour
     from loader.cli import output
     from loader.errors import ConfigurationError, GuardError
     from loader.hours import iso
@@ -96,7 +96,7 @@ def _check(warehouse: Warehouse, store: BucketStore, month: Window, include_inco
     drop_id = current_drop(store, month)
     if drop_id is None:
         raise ConfigurationError(f"There is no drop of {name}: write one without --check.")
-    held = held_by_hour(store, month, drop_id)
+    held = drop_by_hour(store, month, drop_id)
     differences = compare(held, complete_hours(warehouse, month, include_incomplete)[0])
     lines = sum(count for count, _ in held.values())
     if style == "json":

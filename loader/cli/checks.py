@@ -44,15 +44,15 @@ def validate(target: TargetOptions, hours: HourOptions, only: str | None, policy
     from loader.delivery import streams
     from loader.errors import RejectedError
 
-    everyone = read_all_credentials()
-    chosen = streams.select_streams(everyone, only)
+    configured = read_all_credentials()
+    chosen = streams.select_streams(configured, only)
     selected = hours.required()
     results: list[Validated] = []
     with target.open_to_read() as warehouse:
-        streams.require_connection_ids(warehouse, everyone)
+        streams.require_connection_ids(warehouse, configured)
         for credentials in chosen:
             results += _validate(warehouse, credentials, selected, policy)
-    _show(results, len(everyone) > 1, style)
+    _show(results, len(configured) > 1, style)
     output.say("Nothing was stored.")
     wrong = [each.errors for each in results if each.errors]
     if wrong:

@@ -1,9 +1,9 @@
-"""The two commands that everybody uses: dry-run and push."""
+"""The two main commands: dry-run and push."""
 
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import click
@@ -94,7 +94,7 @@ def _pending(
 
 @dataclass(frozen=True)
 class SelectionOptions:
-    """What of the hours to send, and how. See `loader.delivery.selection.Selection`."""
+    """How to send the selected hours. See `loader.delivery.selection.Selection`."""
 
     operation: str
     limit: int | None
@@ -192,10 +192,10 @@ def push(
     from loader.delivery.push import PushCallbacks, PushOptions, Sender
     from loader.stopping import StopSignal
 
-    everyone = read_all_credentials()
-    chosen = streams.select_streams(everyone, only)
+    configured = read_all_credentials()
+    chosen = streams.select_streams(configured, only)
     selected = hours.required()
-    what = selection.of(selected)
+    to_send = selection.of(selected)
     several = len(chosen) > 1
     done: list[tuple[str, Push]] = []
 
@@ -206,24 +206,23 @@ def push(
                 lambda plan: _review(plan, selected, selection.include_incomplete, bar),
                 bar.advance,
             )
-            one = sender.push(credentials, what, options=PushOptions(interruptible, max_body_bytes, callbacks))
+            finished = sender.push(credentials, to_send, options=replace(push_options, callbacks=callbacks))
         if several:
-            done.append((credentials.name, one))
-        report_pushes([one], one.sent, "none" if several and style == "json" else style, selected, credentials.name)
-        return one
+            done.append((credentials.name, finished))
+        report_style = "none" if several and style == "json" else style
+        report_pushes([finished], finished.sent, report_style, selected, credentials.name)
+        return finished
 
     try:
         with StopSignal() as stop:
-            interruptible = policy.interrupted_by(stop)
             max_body_bytes = min(MAX_BODY_BYTES, int(max_body_mb * 1_000_000))
-            options_ = PushOptions(interruptible, max_body_bytes, PushCallbacks(output.say))
-            sender = Sender(target.read(), everyone, options_, target.lock_seconds, wait)
+            push_options = PushOptions(policy.interrupted_by(stop), max_body_bytes, PushCallbacks(output.say))
+            sender = Sender(target.read(), configured, push_options, target.lock_seconds, wait)
             streams.for_each(chosen, one_stream, output.say, stop)
     finally:
         if done and style == "json":
-            output.print_json(
-                {"streams": {streams.display_name(name): answers.push_answer(one) for name, one in done}}, sys.stdout
-            )
+            by_stream = {streams.display_name(name): answers.push_answer(push) for name, push in done}
+            output.print_json({"streams": by_stream}, sys.stdout)
 
 
 def _review(plan: Plan, selected: InWindow | Pending, include_incomplete: bool, bar: Bar) -> None:
@@ -257,7 +256,7 @@ def report_pushes(pushes: Sequence[Push], sent: Sent, style: str, selected: InWi
         pushes: one for each stream.
         sent: what they have sent together.
         style: text, json or none.
-        selected: the hours that were asked for.
+        selected: the hours that were selected.
         name: the stream, when it has a name.
 
     Raises:
@@ -281,11 +280,11 @@ def report_pushes(pushes: Sequence[Push], sent: Sent, style: str, selected: InWi
             f" ${decimal_text(sent.cost)} in {sum(push.seconds for push in pushes):.1f} s."
         )
     elif not held_back:
-        what = (
+        reason = (
             "CloudZero holds every complete hour as it is"
             if isinstance(selected, Pending)
             else f"no lines in {selected.window}"
         )
-        output.say(f"{of_stream}Nothing to send: {what}.")
+        output.say(f"{of_stream}Nothing to send: {reason}.")
     if held_back:
         raise GuardError(limits.explain(held_back))

@@ -13,7 +13,7 @@ from loader import __version__
 from loader.cli import audit, bucket, checks, delivery, service, tools
 from loader.errors import ExitCode, LoaderError, StoppedError
 
-EPILOG = """Exit codes: 0 done or nothing to do, 2 usage, 3 configuration, 4 refused by CloudZero, 5 outcome unknown or
+EPILOG = """Exit codes: 0 done or nothing to do, 2 usage, 3 configuration, 4 rejected by CloudZero, 5 outcome unknown or
 not reachable, 6 stopped by a guard; 130 and 143 after Ctrl-C and SIGTERM."""
 
 
@@ -35,7 +35,7 @@ class LoaderGroup(click.Group):
             context.exit(130)
 
     def main(self, *arguments: Any, **options: Any) -> Any:
-        """Run as a program. Output that cannot be written, to a full disk for example, is an error of one line."""
+        """Run as a program. Output that cannot be written, for example to a full disk, is reported in one line."""
         code: Any = 0
         try:
             return super().main(*arguments, **options)
@@ -52,7 +52,7 @@ class LoaderGroup(click.Group):
         sys.exit(code)
 
     def list_commands(self, context: click.Context) -> list[str]:  # noqa: ARG002
-        """In the order in which people need them, not by name."""
+        """The commands in the order in which users need them, not by name."""
         return list(self.commands)
 
 
@@ -60,7 +60,7 @@ def _cannot_write(error: OSError) -> int:
     """Report output that cannot be written; the exit code."""
     # Python would write what is left in the buffer when it exits, and fail with a traceback.
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    if error.errno != errno.EPIPE:  # whoever read the output has seen enough
+    if error.errno != errno.EPIPE:  # the reader, such as `head`, closed the pipe
         click.echo(f"Error: could not write the output: {error.strerror}. Write it to another place.", err=True)
     return int(ExitCode.CONFIGURATION)
 

@@ -1,4 +1,4 @@
-"""Options that several commands have, parsed into one object a group."""
+"""Options that several commands share. Each group of them is parsed into one object."""
 
 from __future__ import annotations
 
@@ -118,7 +118,7 @@ class HourOptions:
 
         Args:
             default: the name of a window to use when the options select none.
-            cut: whether to remove the hours before --since from a window, and to say so.
+            cut: whether to remove the hours before --since from a window, and report it.
 
         Raises:
             click.UsageError: the options contradict each other.

@@ -40,12 +40,12 @@ def _job(target: TargetOptions, since: str | None = None, policy: RetryPolicy | 
 def run(target: TargetOptions, since: str | None, policy: RetryPolicy, style: str) -> None:
     """Run dbt, then send what is pending: one command for cron.
 
-    dbt runs as a process of its own, in this folder, with models and seeds but without tests; the first run creates
-    all tables and views. Then as `loader push --window pending`, with the same exit codes; 3 when dbt fails, 6 when
-    another run or push is in progress.
+    dbt runs in a separate process, in this folder, with models and seeds but without tests; the first run creates all
+    tables and views. What follows is `loader push --window pending`, with the same exit codes; 3 when dbt fails, 6
+    when another run or push is in progress.
 
     \b
-    10 * * * *  cd /opt/litellm-cbf && .venv/bin/loader run
+    10 * * * *  cd /opt/litellm-cbf && set -a && . ./settings.env && . ./secrets.env && .venv/bin/loader run
     """  # noqa: D301 (Click: \b keeps the lines as they are)
     from loader.cli import output
     from loader.cli.delivery import report_pushes
@@ -56,7 +56,7 @@ def run(target: TargetOptions, since: str | None, policy: RetryPolicy, style: st
     from loader.runs import run as core
     from loader.stopping import StopSignal
 
-    read_credentials()  # before dbt runs in vain
+    read_credentials()  # fails before dbt runs, not after it
     job, sent = _job(target, since, policy), Sent()
     with StopSignal() as stop, output.progress("Sending") as bar:
         callbacks = PushCallbacks(planned=lambda plan: bar.start(plan.line_count), progress=bar.advance)
@@ -73,8 +73,8 @@ def run(target: TargetOptions, since: str | None, policy: RetryPolicy, style: st
 def load(target: TargetOptions, step: str) -> None:
     """Sum a long history for the first time, in steps; sends nothing.
 
-    Each step is a run of dbt of its own, from the oldest spend log on. If it is stopped or fails, the same command
-    continues where it was. When everything is summed it is one plain run of dbt.
+    Each step is a separate run of dbt, from the oldest spend log on. If it is stopped or fails, run the same command
+    again to continue. When everything is summed already, it is one ordinary run of dbt.
     """
     from loader.cli import output
     from loader.runs import history

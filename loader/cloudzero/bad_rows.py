@@ -11,7 +11,7 @@ from importlib import resources
 from typing import Any, Protocol
 
 from loader.cloudzero.bodies import Body
-from loader.errors import LoaderError
+from loader.errors import LoaderError, RejectedError
 
 
 class Validator(Protocol):
@@ -21,15 +21,15 @@ class Validator(Protocol):
         """The errors of a body; nothing is stored."""
 
 
-def first_bad_row(body: Body, client: Validator, refusal: str) -> str:
-    """A sentence that names the first invalid row of a body rejected with 400; empty if there is no such row.
+def first_bad_row(body: Body, client: Validator, rejection: RejectedError) -> str:
+    """A sentence that names the first invalid row of a body rejected with 400; empty if none is found.
 
     Args:
         body: the rejected body.
         client: for the validation. If it fails, for example because the key lacks the scope, the result is empty.
-        refusal: the message of the rejection.
+        rejection: why the body was rejected.
     """
-    if "answered 400" not in refusal:
+    if rejection.status != 400:
         return ""
     import orjson
 

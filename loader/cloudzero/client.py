@@ -119,7 +119,7 @@ class AnyCost:
         except requests.ReadTimeout as error:
             self._on_status("none")
             raise UnknownOutcomeError(
-                f"No response from {self._credentials.api_url} within {self._timeouts[1]:g} s.", under_way=True
+                f"No response from {self._credentials.api_url} within {self._timeouts[1]:g} s.", may_be_in_progress=True
             ) from error
         except requests.RequestException as error:
             self._on_status("none")
@@ -127,7 +127,7 @@ class AnyCost:
             hint = ": check that the host is right and reachable." if never_sent else ": the connection was closed."
             raise UnknownOutcomeError(
                 f"No response from {self._credentials.api_url} ({type(error).__name__}){hint}",
-                under_way=not never_sent,
+                may_be_in_progress=not never_sent,
                 did_nothing=never_sent,
             ) from error
         self._on_status(str(response.status_code))
@@ -139,11 +139,12 @@ class AnyCost:
                 f"CloudZero answered {response.status_code}: {self._message(response)}.",
                 wait,
                 did_nothing=response.status_code == 429,
-                under_way=response.status_code in POSSIBLY_IN_PROGRESS,
+                may_be_in_progress=response.status_code in POSSIBLY_IN_PROGRESS,
             )
         if response.status_code != 200:
             raise RejectedError(
-                f"CloudZero answered {response.status_code}: {self._message(response)}{_hint(response.status_code)}."
+                f"CloudZero answered {response.status_code}: {self._message(response)}{_hint(response.status_code)}.",
+                response.status_code,
             )
         try:
             return response.json()

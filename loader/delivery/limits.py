@@ -1,4 +1,4 @@
-"""What stops an hour before it is sent: it costs less than before, or its month has no room for it. Pure.
+"""Why an hour is held back: it costs less than before, or its month has no room for it. Pure functions.
 
 The limits are those of docs.cloudzero.com/docs/anycost-send-stream-data: one stream holds at most 1,000,000 rows and
 70 MB a month. How CloudZero counts bytes is not documented; here they are those of the rows as compact JSON.
@@ -28,7 +28,7 @@ MORE_ROOM = (
 
 @dataclass(frozen=True)
 class HeldBack:
-    """An hour (UTC) that is not sent, and the reason for a person to read."""
+    """An hour (UTC) that is not sent, and the reason, for messages."""
 
     hour: datetime
     kind: str  # shrunk | full
@@ -37,14 +37,14 @@ class HeldBack:
 
 @dataclass
 class MonthUsage:
-    """What a month takes up of a stream's limits: rows, and their bytes as JSON."""
+    """How much of a stream's limits a month uses: rows, and their bytes as JSON."""
 
     rows: int = 0
     size: int = 0
 
     @property
     def share(self) -> float:
-        """The share of whichever limit is closer; 1.0 is full."""
+        """The share of the limit that is closer; 1.0 is full."""
         return max(self.rows / MONTH_ROWS, self.size / MONTH_BYTES)
 
     def plus(self, rows: int, size: int) -> MonthUsage:
@@ -57,7 +57,7 @@ class MonthUsage:
 
 
 def month_usage(records: Mapping[datetime, HourRecord]) -> dict[datetime, MonthUsage]:
-    """What CloudZero holds of each month (its first hour, UTC), as far as the push log knows."""
+    """What CloudZero holds of each month (its first hour, UTC), according to the push log."""
     found: dict[datetime, MonthUsage] = defaultdict(MonthUsage)
     for entry in accepted_entries(records):
         month = month_start(entry.hour)
@@ -85,12 +85,12 @@ def shrunk(hours: Iterable[HourSummary], records: Mapping[datetime, HourRecord])
 def without_room(
     hours: Sequence[HourSummary], records: Mapping[datetime, HourRecord], bytes_per_line: float, starts_empty: bool
 ) -> Iterator[HeldBack]:
-    """The hours, oldest first, from the first one of a month that would take the month past its limits.
+    """The hours that their month has no room for, oldest first: the first that would exceed a limit, and all after it.
 
     Args:
         hours: the hours to send, oldest first.
         records: the push log.
-        bytes_per_line: a measured average; what the hours will take up is not known before they are encoded.
+        bytes_per_line: a measured average, because the size of the hours is not known before they are encoded.
         starts_empty: whether the push replaces whole months (replace_drop).
     """
     held = {} if starts_empty else month_usage(records)
@@ -113,7 +113,7 @@ def without_room(
 def explain(held_back: Sequence[HeldBack]) -> str:
     """One message about all hours that were held back, and how to send them."""
     parts = []
-    for kind, what, remedy in (
+    for kind, problem, remedy in (
         (
             "shrunk",
             "that cost less than when CloudZero accepted them",
@@ -123,12 +123,12 @@ def explain(held_back: Sequence[HeldBack]) -> str:
     ):
         hours = [each for each in held_back if each.kind == kind]
         if hours:
-            parts.append(f"Held back {len(hours)} hour(s) {what}, the first: {hours[0].reason}. To fix: {remedy}.")
+            parts.append(f"Held back {len(hours)} hour(s) {problem}, the first: {hours[0].reason}. To fix: {remedy}.")
     return " ".join(parts)
 
 
 class MonthMeter:
-    """Counts what each month holds, body by body, in the bytes that are sent."""
+    """Counts what CloudZero holds of each month, body by body, in the bytes that are sent."""
 
     def __init__(self, records: Mapping[datetime, HourRecord]) -> None:
         self._held = {entry.hour: (entry.line_count, entry.byte_count) for entry in accepted_entries(records)}
@@ -147,10 +147,10 @@ class MonthMeter:
         return usage
 
     def require_room(self, group: BodyGroup) -> None:
-        """Stop before a body that takes its month past the limits.
+        """Stop before a body that exceeds the limits of its month.
 
         Raises:
-            GuardError: the month would be over its limits.
+            GuardError: the month would exceed its limits.
         """
         usage = self.after(group)
         if usage.share > 1:

@@ -45,7 +45,7 @@ class Plan:
 
     @property
     def line_count(self) -> int:
-        """Lines over all hours, with those that stand for an hour that has none."""
+        """Lines over all hours, including the adjustment line of each hour without lines."""
         return sum(max(1, hour.line_count) for hour in self.hours)
 
 
@@ -104,7 +104,7 @@ def within_limit(
 
     Args:
         hours: the hours to choose from, oldest first.
-        limit: lines. An hour without lines counts as the one line that stands for it.
+        limit: lines. An hour without lines counts as one, because it is sent as an adjustment line.
         oldest_first: whether to take the oldest hours; else the newest.
         at_least_one: whether to take a first hour that has more lines than the limit instead of refusing it.
 
@@ -132,7 +132,7 @@ def require_complete(plan: Plan, window: Window, now: datetime, by_name: bool) -
 
     Args:
         plan: what will be sent.
-        window: what was asked for.
+        window: the selected hours.
         now: the loader's clock.
         by_name: whether a name such as `today` selected the window, from which the hour in progress is left out
             without an error.

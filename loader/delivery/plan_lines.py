@@ -29,7 +29,7 @@ def lines_of(warehouse: Warehouse, plan: Plan) -> Iterator[Line]:
 def _lines_by_hour(warehouse: Warehouse, plan: Plan) -> Iterator[Iterable[Line]]:
     """The lines of one hour after the other.
 
-    Work on single lines is left to built-in loops, which are several times faster than Python code.
+    Built-in functions iterate over the lines, because a loop in Python takes several times as long.
     """
     for hours in _slices(plan):
         window = Window(hours[0].start, hours[-1].start + HOUR)
@@ -46,7 +46,7 @@ def _lines_by_hour(warehouse: Warehouse, plan: Plan) -> Iterator[Iterable[Line]]
 
 
 def _counted(hour: HourSummary, lines: Iterable[Line]) -> Iterator[Line]:
-    """One hour's lines, their count checked against cbf_hours; without lines, the one that stands for the hour."""
+    """One hour's lines, their count checked against cbf_hours; without lines, its adjustment line."""
     count = 0
     for line in lines:
         count += 1

@@ -2,33 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field, replace
-from datetime import datetime
+from dataclasses import dataclass, field
 from time import monotonic
 
-from loader.cloudzero.bodies import MAX_BODY_BYTES, BodyGroup, body_groups
+from loader.cloudzero.bodies import MAX_BODY_BYTES, body_groups
 from loader.cloudzero.client import AnyCost
 from loader.config.profiles import Target
 from loader.config.settings import Credentials
 from loader.delivery import streams
-from loader.delivery.limits import MonthMeter
+from loader.delivery.journal import PushJournal
 from loader.delivery.other_connections import held_elsewhere
 from loader.delivery.plan import Plan, plan
-from loader.delivery.plan_lines import changed, lines_of
-from loader.delivery.push_log import ACCEPTED, BEGUN, UNKNOWN, Entry, HourRecord, PushLog, accepted_entries
-from loader.delivery.retry import Client, Journal, RetryPolicy, Sent, deliver
+from loader.delivery.plan_lines import lines_of
+from loader.delivery.push_log import BEGUN, UNKNOWN, PushLog
+from loader.delivery.retry import Client, RetryPolicy, Sent, deliver
 from loader.delivery.selection import Selection
 from loader.errors import StoppedError
-from loader.hours import HOUR, Window, iso, month_start, next_month
-from loader.lines import EMPTY_FINGERPRINT
+from loader.hours import iso, whole_months
 from loader.warehouse.base import Warehouse, open_for_push
 from loader.warehouse.source import read_source, warnings
 
 
 def _ignore(*_: object) -> None:
-    """For a caller that does not ask to be notified."""
+    """The callback of a caller that needs none."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +37,7 @@ class PushCallbacks:
         say: receives messages for a person.
         planned: receives the plan before anything is sent, and raises to prevent it.
         progress: receives the number of lines of each body that was accepted.
-        responded: receives the status of each HTTP answer, or what came instead of one.
+        responded: receives the status of each HTTP response, or `none`. See `AnyCost`.
     """
 
     say: Callable[[str], None] = _ignore
@@ -53,9 +51,9 @@ class PushOptions:
     """How a push sends.
 
     Attributes:
-        policy: how long to try; its signal ends the push after the body that is being sent.
-        max_body_bytes: the size of a body at most. CloudZero's own limit unless a proxy takes less.
-        callbacks: what is reported.
+        policy: how long to try; its stop signal ends the push after the body that is being sent.
+        max_body_bytes: the maximum size of a body: CloudZero's limit, or less for a proxy that accepts less.
+        callbacks: receive what is reported.
     """
 
     policy: RetryPolicy = field(default_factory=RetryPolicy)
@@ -65,15 +63,15 @@ class PushOptions:
 
 @dataclass
 class Push:
-    """One push to one stream, on a warehouse that is open for it.
+    """One push to one stream, on a warehouse that is open for a push.
 
     Attributes:
         warehouse: opened for a push to the stream of `log`.
         log: the stream's push log.
-        client: AnyCost.
+        client: the AnyCost client.
         selection: what to send.
         options: how to send it.
-        connection_ids: the connections that the environment names. Cost that others hold of these hours is reported.
+        connection_ids: the connections that the environment names. A warning reports cost that others hold.
         sent: what CloudZero has accepted so far.
         plan: what is sent and what is held back, once it is known.
         seconds: how long sending took.
@@ -90,7 +88,7 @@ class Push:
     seconds: float = 0.0
 
     def run(self) -> Sent:
-        """Send what is selected; `plan` then has what was held back.
+        """Send what is selected. Afterwards, `plan` has what was held back.
 
         Raises:
             LoaderError: as `plan` and `deliver`; `sent` has what was sent before.
@@ -119,7 +117,7 @@ class Push:
         return self.sent
 
     def _wait_for_lost_answers(self) -> None:
-        """Wait while CloudZero may be processing a request of a push that was killed, or gave up without an answer."""
+        """Wait while CloudZero may still be processing a request of a push that was killed or gave up."""
         policy = self.options.policy
         last = self.log.begin()
         if last is None or last.outcome not in (BEGUN, UNKNOWN):
@@ -163,15 +161,15 @@ class Sender:
 
     Attributes:
         target: the dbt target.
-        everyone: the credentials of every stream that the environment names.
+        configured: the credentials of every stream that the environment names.
         options: how to send.
         lock_timeout: seconds to wait for a DuckDB file that another process uses.
         wait: seconds to wait for another push to the same stream.
-        reported: warnings about the source that were reported already, so that several streams report them once.
+        reported: warnings about the source that were already reported, so that several streams do not repeat them.
     """
 
     target: Target
-    everyone: Sequence[Credentials]
+    configured: Sequence[Credentials]
     options: PushOptions
     lock_timeout: float = 30.0
     wait: float = 0.0
@@ -191,7 +189,7 @@ class Sender:
             with stop.interrupting_wait():
                 warehouse = stack.enter_context(opened)
             client = stack.enter_context(AnyCost(credentials, on_status=callbacks.responded))
-            ids = {each.connection_id for each in self.everyone}
+            ids = {each.connection_id for each in self.configured}
             yield OpenStream(warehouse, PushLog(warehouse, credentials.stream), client, options, ids)
 
     def push(
@@ -207,7 +205,7 @@ class Sender:
             LoaderError: as `open`, `streams.require_connection_ids` and `Push.run`.
         """
         with self.open(credentials, options) as stream:
-            streams.require_connection_ids(stream.warehouse, self.everyone)
+            streams.require_connection_ids(stream.warehouse, self.configured)
             for warning in warnings(read_source(stream.warehouse)):
                 if warning not in self.reported:
                     self.reported.add(warning)
@@ -224,89 +222,8 @@ class Sender:
 
         def one_stream(credentials: Credentials) -> Push:
             push = self.push(credentials, selection, sent)
-            if len(self.everyone) > 1 and push.plan and push.plan.hours:
+            if len(self.configured) > 1 and push.plan and push.plan.hours:
                 say(f"Stream {streams.display_name(credentials.name)}: sent {len(push.plan.hours):,} hours.")
             return push
 
-        return streams.for_each(self.everyone, one_stream, say, self.options.policy.stop)
-
-
-class PushJournal(Journal):
-    """Writes each try to the push log, and stops one that contradicts the log or the plan."""
-
-    def __init__(
-        self,
-        log: PushLog,
-        plan: Plan,
-        selection: Selection,
-        records: Mapping[datetime, HourRecord],
-        progress: Callable[[int], None],
-    ) -> None:
-        self.meter = MonthMeter(records)
-        self._log = log
-        self._selection = selection
-        self._progress = progress
-        self._planned = {hour.start: hour for hour in plan.hours}
-        self._held = {entry.hour for entry in accepted_entries(records)}
-
-    def begins(self, group: BodyGroup) -> None:
-        """See `Journal`.
-
-        Raises:
-            GuardError: the month has no room, or the lines do not cost what cbf_hours has.
-        """
-        # A month that is replaced was weighed as a whole: stopping halfway would lose what it had.
-        if not self._selection.allow_full_month and self._selection.operation != "replace_drop":
-            self.meter.require_room(group)
-        if group.operation != "sum":
-            for share in group.shares:
-                if share.cost != self._planned[share.hour].cost:
-                    raise changed(share.hour)
-        self._log.append(self._entries(group), group.operation, BEGUN)
-
-    def accepted(self, group: BodyGroup, drop_id: str) -> None:
-        """See `Journal`."""
-        entries = self._entries(group)
-        self._log.append(entries, group.operation, ACCEPTED, drop_id)
-        self.meter.accepted(group)
-        self._held |= {entry.hour for entry in entries}
-        self._progress(group.row_count)
-
-    def failed(self, group: BodyGroup, outcome: str, detail: str) -> None:
-        """See `Journal`."""
-        self._log.append(self._entries(group), group.operation, outcome, detail=detail)
-
-    def _entries(self, group: BodyGroup) -> list[Entry]:
-        """The log's entries for a body group: its hours, and those that it deletes."""
-        entries = [
-            Entry(
-                share.hour,
-                self._fingerprint(group, share.hour),
-                share.row_count,
-                share.cost,
-                share.byte_count,
-                self._planned[share.hour].cost_of_all,
-            )
-            for share in group.shares
-        ]
-        if group.operation == "replace_drop":
-            month, hours = month_start(group.hours[0]), set(group.hours)
-            deleted = sorted(hour for hour in self._held - hours if month_start(hour) == month)
-            entries += [Entry(hour, EMPTY_FINGERPRINT, 0, group.cost * 0, 0) for hour in deleted]
-        return entries
-
-    def _fingerprint(self, group: BodyGroup, hour: datetime) -> str | None:
-        """None after a sum: CloudZero then holds what was there before and this."""
-        return None if group.operation == "sum" else self._planned[hour].fingerprint
-
-
-def whole_months(window: Window | None) -> Window | None:
-    """The whole UTC months that a window touches; None, which stands for all hours, stays None."""
-    if window is None:
-        return None
-    return Window(month_start(window.start), next_month(max(window.start, window.end - HOUR)))
-
-
-def with_callbacks(options: PushOptions, callbacks: PushCallbacks) -> PushOptions:
-    """The same options with other callbacks."""
-    return replace(options, callbacks=callbacks)
+        return streams.for_each(self.configured, one_stream, say, self.options.policy.stop)

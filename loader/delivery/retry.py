@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
-from typing import Protocol, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar
 from uuid import uuid4
 
 from loader.cloudzero.bad_rows import first_bad_row
@@ -23,45 +23,36 @@ from loader.errors import GuardError, LoaderError, RejectedError, RetryableError
 from loader.hours import iso
 from loader.stopping import StopSignal
 
+if TYPE_CHECKING:
+    from loader.cloudzero.client import Receipt  # a module that is slow to import
+
 FIRST_WAIT, MAX_WAIT = 1.0, 60.0  # seconds before the second try, and at most between two tries
-MAX_MISCOUNTS = 3  # a row_count that is wrong this often is no accident
+MAX_MISCOUNTS = 3  # responses with a wrong row_count before giving up on a body
 SETTLE_FOR = timedelta(seconds=60)
 Result = TypeVar("Result")
 
 
 class Client(Protocol):
-    """What sending needs of AnyCost."""
+    """The part of the AnyCost client that sending uses."""
 
     def post(self, body: Body, key: str) -> Receipt:
         """Send one body once."""
 
     def validate(self, body: bytes) -> list[str]:
-        """Return what is wrong with a body; nothing is stored."""
-
-
-class Receipt(Protocol):
-    """AnyCost's answer to a body that it accepted."""
-
-    @property
-    def drop_id(self) -> str:
-        """CloudZero's id of the billing drop."""
-
-    @property
-    def row_count(self) -> int:
-        """The rows that it stored."""
+        """The errors of a body; nothing is stored."""
 
 
 class Journal:
-    """Is notified before each try and after it has ended. This one records nothing."""
+    """Is notified before and after each try. This base class records nothing."""
 
     def begins(self, group: BodyGroup) -> None:
-        """The bodies are about to be sent. An exception raised here prevents it."""
+        """Called before the bodies are sent. An exception raised here prevents it."""
 
     def accepted(self, group: BodyGroup, drop_id: str) -> None:
-        """CloudZero holds all of the bodies."""
+        """Called when CloudZero has accepted all bodies."""
 
     def failed(self, group: BodyGroup, outcome: str, detail: str) -> None:
-        """The try has ended otherwise: `refused`, `unknown` or `without_effect`."""
+        """Called when the try has failed; the outcome is `refused`, `unknown` or `without_effect`."""
 
 
 @dataclass
@@ -76,7 +67,7 @@ class Sent:
     last_hour: datetime | None = None
 
     def add(self, group: BodyGroup) -> None:
-        """Count one body group. A sum can bring the same hour in several groups."""
+        """Count one body group. With `sum`, several groups can have the same hour."""
         self.hours += sum(hour != self.last_hour for hour in group.hours)
         self.last_hour = group.hours[-1]
         self.lines += group.row_count
@@ -93,10 +84,10 @@ class RetryPolicy:
         give_up_after: how long to keep trying, counted from the first failure.
         settle_for: how long CloudZero may still be processing a request whose answer was lost. CloudZero takes one
             request at a time; how long it can take is not documented.
-        clock: seconds, monotonic.
+        clock: a monotonic clock, in seconds.
         sleep: waits for so many seconds.
-        jitter: a random number from 0 to 1.
-        stop: ends the waiting.
+        jitter: returns a random number from 0 to 1.
+        stop: interrupts waits.
     """
 
     give_up_after: timedelta = timedelta(minutes=15)
@@ -107,13 +98,13 @@ class RetryPolicy:
     stop: StopSignal = field(default_factory=StopSignal)
 
     def interrupted_by(self, stop: StopSignal) -> RetryPolicy:
-        """The same policy, with waits and retries that a signal ends."""
+        """The same policy, with waits and retries that the signal interrupts."""
         return replace(self, sleep=stop.sleep, stop=stop)
 
     def wait(self, tries: int, error: UnknownOutcomeError) -> float:
         """Seconds before the next try: doubling, with jitter, and at least what `Retry-After` asks for."""
         retry_after = (error.retry_after if isinstance(error, RetryableError) else None) or 0.0
-        settle = self.settle_for.total_seconds() if error.under_way else 0.0
+        settle = self.settle_for.total_seconds() if error.may_be_in_progress else 0.0
         return max(retry_after, settle, min(MAX_WAIT, FIRST_WAIT * 2.0 ** min(tries, 10)) * (0.5 + self.jitter() / 2))
 
     def deadline(self) -> float:
@@ -121,15 +112,15 @@ class RetryPolicy:
         return self.clock() + self.give_up_after.total_seconds()
 
     def retry(self, request: Callable[[], Result], say: Callable[[str], None]) -> Result:
-        """Repeat a request that changes nothing until it is answered or it is time to give up.
+        """Repeat a request that changes nothing, until it succeeds or it is time to give up.
 
         Raises:
             LoaderError: as `request`; its last error when it is time to give up.
-            StoppedError: a signal asked for an end.
+            StoppedError: a stop was requested.
         """
         deadline, tries = None, 0
         while True:
-            if self.stop.is_set:  # which also ends each sleep at once
+            if self.stop.is_set:  # which also interrupts a sleep
                 raise StoppedError(f"Stopped by {self.stop.name}: nothing was changed.", self.stop.number)
             try:
                 return request()
@@ -158,19 +149,20 @@ def deliver(
         groups: what to send.
         client: where to send it.
         policy: how long to try; its signal asks for an end after the body that is being sent.
-        say: where to report a try that failed.
+        say: called with a message for each try that failed.
         journal: is notified of each try.
-        planned: all hours (UTC) that are to be sent, to report which are left.
+        planned: all hours (UTC) to be sent, for messages about those that are left.
         sent: is added to, so that a caller knows what was sent when this raises.
 
-    Returns what was sent. Stops at the first body that CloudZero refuses, or whose outcome stays unknown until it is
-    time to give up; what was sent before it is stored and stays, and what comes after it was not begun.
+    Returns:
+        What was sent. Stops at the first body that CloudZero rejects, or whose outcome is still unknown when it is time
+        to give up. Bodies before it are stored; bodies after it are not sent.
 
     Raises:
-        RejectedError: CloudZero refuses a body; the message names its hours and, if it can be found, the row.
-        UnknownOutcomeError: no certain answer in time; the message names the hours.
-        StoppedError: a signal asked for an end.
-        GuardError: the journal stopped it.
+        RejectedError: CloudZero rejected a body; the message names its hours and, if it can be found, the row.
+        UnknownOutcomeError: no definite response in time; the message names the hours.
+        StoppedError: a stop was requested.
+        GuardError: the journal prevented a try.
     """
     sent, journal, stop = sent or Sent(), journal or Journal(), policy.stop
     for group in groups:
@@ -196,14 +188,14 @@ def deliver(
 
 
 def _send(group: BodyGroup, client: Client, policy: RetryPolicy, say: Callable[[str], None], journal: Journal) -> None:
-    """Send the bodies of one group until each has a certain outcome; start again from the first on any doubt."""
+    """Send the bodies of one group until all are accepted. After a failure, start again from the first body."""
     tries = miscounts = 0
     deadline: float | None = None  # counted from the first failure of these bodies, however long the push has taken
     doubt = False  # whether an earlier try may have been stored
     key = str(uuid4())
     while True:
         journal.begins(group)
-        stored = 0  # bodies of this try that were
+        stored = 0  # bodies accepted in this try
         try:
             drop_id = ""
             for index, body in enumerate(group.bodies):
@@ -218,11 +210,11 @@ def _send(group: BodyGroup, client: Client, policy: RetryPolicy, say: Callable[[
             return
         except RejectedError as error:
             journal.failed(group, UNKNOWN if doubt or stored else REFUSED, str(error))
-            row = first_bad_row(group.bodies[stored], client, str(error))
+            row = first_bad_row(group.bodies[stored], client, error)
             message = f"{error} {row}".rstrip()
             if doubt:
                 raise UnknownOutcomeError(f"{message} An earlier try of it may have been stored.") from error
-            raise RejectedError(message) from error
+            raise RejectedError(message, error.status) from error
         except UnknownOutcomeError as error:
             without_effect = error.did_nothing and not stored and not doubt
             journal.failed(group, WITHOUT_EFFECT if without_effect else UNKNOWN, str(error))
@@ -235,8 +227,8 @@ def _send(group: BodyGroup, client: Client, policy: RetryPolicy, say: Callable[[
             wait = policy.wait(tries, error)
             if miscounts >= MAX_MISCOUNTS or policy.clock() + wait > deadline:
                 raise
-            # The same key returns the stored answer of a try whose answer was lost. For an hour of several bodies
-            # that answer is of no use: what was added after the first body must be replaced, so it has to count anew.
+            # With the same key, CloudZero repeats a response that was lost. For an hour of several bodies that is not
+            # enough: the first body must take effect again, to replace what the following ones added.
             if answered or len(group.bodies) > 1:
                 key = str(uuid4())
             tries += 1
@@ -262,7 +254,7 @@ def _left(sent: Sent, planned: Sequence[datetime]) -> str:
 
 
 def _consequence(group: BodyGroup, error: LoaderError) -> str:
-    """What the failure left behind, and what to do about it."""
+    """What may be stored after the failure, and what to do about it."""
     if len(group.bodies) > 1:
         return "That hour may be stored in part; running the same command again replaces it."
     if isinstance(error, RejectedError):

@@ -1,4 +1,4 @@
-"""Which hours a command is about, and which of them a push selects."""
+"""Which hours a command covers, and which of them a push sends."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class InWindow:
     Attributes:
         window: the hours.
         by_name: whether a name such as `today` selected them. The hour in progress is then left out without an error.
-        is_cut: whether --since removed a part of what was asked for.
+        is_cut: whether --since removed a part of the window.
     """
 
     window: Window

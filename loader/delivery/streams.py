@@ -119,7 +119,7 @@ def for_each(
     Raises:
         LoaderError: the only stream failed; for several failures one error, of the most severe kind.
         LockedError: all streams that failed were locked.
-        StoppedError: a signal asked for an end; the remaining streams were not begun.
+        StoppedError: a stop was requested; the remaining streams were not begun.
     """
     results: list[Result] = []
     failures: list[tuple[NamedT, LoaderError]] = []

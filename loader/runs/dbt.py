@@ -60,7 +60,7 @@ def build_models(
     Raises:
         ConfigurationError: there is no dbt or no project, dbt did not end in time, or dbt failed; with its last error.
         LockedError: the DuckDB file was in use for longer than dbt waits.
-        StoppedError: a signal asked for an end.
+        StoppedError: a stop was requested.
     """
     if stop.is_set:
         raise StoppedError(f"Stopped by {stop.name} before dbt: nothing was sent.", stop.number)

@@ -59,7 +59,7 @@ def load(job: Job, step: str, stop: StopSignal, now: datetime, report: Callable[
     Raises:
         ConfigurationError: dbt failed.
         LockedError: another run of the loader is in progress.
-        StoppedError: a signal asked for an end.
+        StoppedError: a stop was requested.
     """
     with run_lock(job.target, job.say):
         runs = 0

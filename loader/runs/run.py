@@ -43,13 +43,13 @@ class Job:
     policy: RetryPolicy = field(default_factory=RetryPolicy)
 
     def sender(
-        self, everyone: Sequence[Credentials], stop: StopSignal, callbacks: PushCallbacks | None = None
+        self, configured: Sequence[Credentials], stop: StopSignal, callbacks: PushCallbacks | None = None
     ) -> Sender:
         """What sends to the streams of this warehouse; `callbacks.say` is replaced by the job's own."""
         options = PushOptions(
             self.policy.interrupted_by(stop), callbacks=replace(callbacks or PushCallbacks(), say=self.say)
         )
-        return Sender(self.target, everyone, options, self.lock_timeout)
+        return Sender(self.target, configured, options, self.lock_timeout)
 
 
 def run(job: Job, stop: StopSignal, callbacks: PushCallbacks | None = None, sent: Sent | None = None) -> list[Push]:

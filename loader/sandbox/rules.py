@@ -203,7 +203,7 @@ def _where(path: list[str | int], message: str) -> str:
 
 
 def _utc(text: str, name: str) -> datetime:
-    """The time in UTC. Of a fraction of a second, it keeps only whether it is zero: Python 3.10 cannot parse it all."""
+    """The time in UTC. Of a fraction of a second, it keeps only whether it is zero: Python would cut it off."""
     try:
         moment = datetime.fromisoformat(re.sub(r"\.\d+", "", text).replace("Z", "+00:00"))
         moment = moment.replace(microsecond=1 if re.search(r"\.0*[1-9]", text) else 0)

@@ -30,7 +30,7 @@ from loader.stopping import StopSignal
 
 MAX_DRY_RUN_LINES = 10_000
 MAX_CONCURRENT_DRY_RUNS, DRY_RUN_WAIT = 2, 10.0
-# A client waits for the response; what an export did not send in this time is left to the next run.
+# A client waits for the response; the next run sends what an export did not send in this time.
 GIVE_UP_AFTER, LOCK_TIMEOUT = timedelta(minutes=2), 5.0
 
 
@@ -160,7 +160,7 @@ class Exports:
             LoaderError: credentials are missing, the request is not valid, another push is in progress, none of the
                 requested hours is complete, a guard held hours back, or as `Push.run`.
         """
-        everyone = read_all_credentials()
+        configured = read_all_credentials()
         window = request.window(_now())
         if window is None and request.operation != "replace_hourly":
             raise FieldError("operation", f"{request.operation} requires a start_time_utc.")
@@ -185,7 +185,7 @@ class Exports:
         try:
             with self.access.exclusive(), self.metrics.sending() as sent:
                 callbacks = PushCallbacks(responded=self.metrics.answered)
-                pushes = job.sender(everyone, self.stop, callbacks).push_all(selection, sent)
+                pushes = job.sender(configured, self.stop, callbacks).push_all(selection, sent)
         finally:
             self.snapshots.invalidate()
         if left := held_back(pushes):

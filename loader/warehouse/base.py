@@ -20,8 +20,8 @@ from typing import Any
 from loader.config.profiles import Target
 from loader.config.settings import Stream
 from loader.errors import ConfigurationError
-from loader.hours import HOUR, Window, floor_hour
-from loader.lines import EMPTY_FINGERPRINT, HOUR_COLUMN, HourSummary, Line
+from loader.hours import Window, floor_hour
+from loader.lines import EMPTY_FINGERPRINT, HOUR_COLUMN, HourSummary, Line, newest_window
 from loader.warehouse.sql_values import parsed
 
 BATCH_ROWS = 2_000
@@ -281,24 +281,6 @@ def utc(moment: datetime | str) -> datetime:
     if isinstance(moment, str):
         moment = parsed(moment)
     return moment.replace(tzinfo=timezone.utc) if moment.tzinfo is None else moment.astimezone(timezone.utc)
-
-
-def newest_window(hours: Sequence[HourSummary], limit: int) -> Window | None:
-    """The window from the newest hour back to the one that completes `limit` lines; None if there are no lines.
-
-    Args:
-        hours: oldest first.
-        limit: how many lines.
-    """
-    with_lines = [hour for hour in hours if hour.line_count]
-    if not with_lines or limit <= 0:
-        return None
-    count = 0
-    for hour in reversed(with_lines):
-        count += hour.line_count
-        if count >= limit:
-            break
-    return Window(hour.start, with_lines[-1].start + HOUR)
 
 
 def not_built(target: Target, error: Exception) -> ConfigurationError:

@@ -28,7 +28,7 @@ class Source:
     Attributes:
         description: such as `files matching exports/*.parquet`.
         files: how many files matched; None for a source of tables.
-        rejected: the requests that are in no line, by reason, most expensive first.
+        rejected: the requests that are not sent, by reason, most expensive first.
     """
 
     description: str
@@ -46,14 +46,14 @@ class Source:
         return total_usd(each.cost for each in self.rejected)
 
 
-UNKNOWN_SOURCE = Source("", None)  # of a warehouse that an earlier version built
+UNKNOWN_SOURCE = Source("", None)  # for a warehouse that was built by an earlier version
 
 
 def read_source(warehouse: Warehouse) -> Source:
     """Read what the last run of dbt recorded: two queries on small tables, never on the source itself.
 
     Raises:
-        ConfigurationError: the models are not there, or the database gave up.
+        ConfigurationError: the models are not built, or the database reported an error.
     """
     if "spend_log_source" not in warehouse.column_names("cbf_as_of"):
         return UNKNOWN_SOURCE
@@ -75,7 +75,7 @@ def read_source(warehouse: Warehouse) -> Source:
 
 
 def warnings(source: Source) -> list[str]:
-    """What a person must know about the source: nothing was found, or cost is in no line."""
+    """What needs attention in the source: the glob matches no file, or requests were rejected."""
     found = []
     if source.files == 0:
         found.append(
@@ -84,14 +84,14 @@ def warnings(source: Source) -> list[str]:
         )
     if source.rejected:
         found.append(
-            f"{describe(source.rejected)}. The view rejected_spend_logs lists them, and docs/sources.md explains each"
-            " reason."
+            f"{describe(source.rejected)}. The view rejected_spend_logs lists them, and docs/operating.md says what to"
+            " do for each reason."
         )
     return found
 
 
 def _hint(path: str) -> str:
-    """What is probably wrong with a glob that matches nothing."""
+    """What is probably wrong with a glob that matches no file."""
     if "," in path:
         return "It has a comma: LITELLM_SPEND_LOGS takes one glob, not a list."
     if path.startswith("~"):
@@ -101,11 +101,11 @@ def _hint(path: str) -> str:
         return f"It is a folder: write {folder}/* for the files in it, or {folder}/**/* for those below it as well."
     if not any(each in path for each in "*?["):
         return "There is no such file. Set LITELLM_SPEND_LOGS to a path or a glob such as 'exports/*.parquet'."
-    return "Set LITELLM_SPEND_LOGS to a glob such as 'exports/*.parquet'; a relative one starts where dbt runs."
+    return "Set LITELLM_SPEND_LOGS to a glob such as 'exports/*.parquet', relative to the folder in which dbt runs."
 
 
 def describe(rejected: Sequence[RejectedRequests]) -> str:
-    """`3 requests ($12.5) were rejected and are not sent: 2 no_start_time ($10), such as r-17; …`."""
+    """`3 requests ($12.5) were rejected and not sent: 2 no_start_time ($10), such as r-17; …`."""
     count, cost = sum(each.count for each in rejected), total_usd(each.cost for each in rejected)
     reasons = "; ".join(
         f"{each.count:,} {each.reason} (${decimal_text(each.cost)})"

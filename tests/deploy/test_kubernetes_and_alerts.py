@@ -30,6 +30,9 @@ METRICS = {
     "litellm_cbf_month_limit_bytes",
     "litellm_cbf_month_limit_rows",
     "litellm_cbf_models_built_timestamp_seconds",
+    "litellm_cbf_rejected_requests",
+    "litellm_cbf_rejected_cost_usd",
+    "litellm_cbf_spend_log_files",
     "litellm_cbf_started_timestamp_seconds",
 }
 
@@ -165,7 +168,7 @@ def test_every_alert_has_a_firing_and_a_silent_case() -> None:
             for each in test.get("alert_rule_test", []):
                 seen[bool(each["exp_alerts"])].add(each["alertname"])
     assert seen == {True: alerts, False: alerts}
-    assert len(alerts) == 9
+    assert len(alerts) == 11
 
 
 def test_alerts_use_existing_metrics_and_jobs() -> None:

@@ -1,7 +1,8 @@
 """The code blocks of README.md and docs/, and the commands and output that console blocks show.
 
-HTML comments right before a block say more of it: `<!-- not run: why -->` (it is still parsed), and `<!-- output of: command -->`
-for output of a command of an earlier block. Output is compared line by line: numbers match any numbers, `…` matches anything, a line of `…` alone any lines, and the rest must be equal.
+HTML comments right before a block describe it: `<!-- not run: why -->` (it is still parsed), and `<!-- output of: command -->` for
+output of a command in an earlier block. Output is compared line by line: numbers match any numbers, `…` matches anything, a line
+that is only `…` matches any lines, and the rest must be equal.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ PROMPT = re.compile(r"[$#] (?=\S)")
 
 @dataclass(frozen=True)
 class Block:
-    """One fenced block. `line` is that of its fence; the last two are what the comments say, if there are any."""
+    """One fenced block. `line` is that of its fence; `not_run` and `output_of` are from its comments."""
 
     page: Path
     line: int
@@ -94,7 +95,7 @@ def _command(text: str, output: list[str], is_root: bool) -> Command:
 
 
 def matches(shown: tuple[str, ...], real: str) -> bool:
-    """Whether output is as shown; see the module's docstring."""
+    """Whether output matches what is shown; see the module's docstring."""
     parts = []
     for line in shown:
         if line.strip() == "…":

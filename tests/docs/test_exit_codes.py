@@ -1,4 +1,4 @@
-"""README's table of exit codes: each row is provoked with the command line, on a small warehouse."""
+"""README's table of exit codes: commands that exit with each of them, on a small warehouse."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ HOUR = timedelta(hours=1)
 
 @cache
 def running_hour() -> datetime:
-    """The hour that is running, and will be until these tests have ended."""
+    """The hour in progress. Near its end, waits for the next one, so that it does not change during the tests."""
     while (now := datetime.now(timezone.utc)).minute >= 58:
         time.sleep(1)
     return now.replace(minute=0, second=0, microsecond=0)
@@ -33,7 +33,7 @@ def running_hour() -> datetime:
 
 @pytest.fixture(scope="module")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
-    """Three hours, of which the last one is running, built just now, and a CloudZero to send to."""
+    """Three hours, the last one in progress, built just now, with a sandbox as destination."""
     folder = tmp_path_factory.mktemp("codes")
     project = Project(folder)
     put(project, [spend_log(f"r{hours}", running_hour() - hours * HOUR, spend="0.25") for hours in (0, 1, 2)])
@@ -99,7 +99,7 @@ def test_4_rejected(built: Project) -> None:
 
 
 def test_5_not_reachable(built: Project) -> None:
-    unreachable = {"CLOUDZERO_API_URL": "http://127.0.0.1:9", "CLOUDZERO_CONNECTION_ID": "nobody"}
+    unreachable = {"CLOUDZERO_API_URL": "http://127.0.0.1:9", "CLOUDZERO_CONNECTION_ID": "never-used"}
     assert built.loader("push", "--window", "pending", "--give-up-after", "1s", **unreachable).code == 5
 
 
@@ -126,7 +126,7 @@ def test_6_behind(built: Project) -> None:
     assert built.loader("status", "--fail-if-behind", "1m", CLOUDZERO_CONNECTION_ID="never-sent-to").code == 6
 
 
-def test_6_another_run_is_under_way(built: Project) -> None:
+def test_6_another_run_is_in_progress(built: Project) -> None:
     import fcntl
 
     with Path(f"{built.duckdb_file}.turn").open("ab") as file:
@@ -141,14 +141,17 @@ def test_6_verify_finds_a_difference(built: Project) -> None:
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_130_and_143_after_a_signal(number: signal.Signals, code: int, built: Project) -> None:
-    """While it tries to reach CloudZero."""
-    environment = built.environment() | {"CLOUDZERO_API_URL": "http://127.0.0.1:9", "CLOUDZERO_CONNECTION_ID": "nobody"}
+    """The signal arrives while a push retries an unreachable host."""
+    environment = built.environment() | {
+        "CLOUDZERO_API_URL": "http://127.0.0.1:9",
+        "CLOUDZERO_CONNECTION_ID": "never-used",
+    }
     process = subprocess.Popen(
         [Path(sys.prefix) / "bin/loader", "push", "--window", "pending"], env=environment, cwd=ROOT,
         stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
     assert process.stderr is not None
-    process.stderr.readline()  # its first words: it has begun, and waits to try again
+    process.stderr.readline()  # the first message: it waits before the next try
     time.sleep(0.2)
     process.send_signal(number)
     assert process.wait(60) == code

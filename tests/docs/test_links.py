@@ -1,4 +1,4 @@
-"""Links and anchors lead somewhere; decisions, changelog and versions have the form that their own pages promise."""
+"""Links and anchors exist; decisions, changelog and versions have the documented form."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def anchors(page: Path) -> set[str]:
 
 
 @pytest.mark.parametrize("page", ALL, ids=lambda page: page.name)
-def test_links_lead_somewhere(page: Path) -> None:
+def test_links_and_anchors_exist(page: Path) -> None:
     for target in re.findall(r"\]\(([^)\s]+)\)", page.read_text("utf-8")):
         if target.startswith("http"):
             continue
@@ -35,7 +35,6 @@ def test_links_lead_somewhere(page: Path) -> None:
 
 def test_every_page_is_in_the_readme() -> None:
     linked = set(re.findall(r"\]\((docs/[\w-]+\.md)", (ROOT / "README.md").read_text("utf-8")))
-    # Spark is named where the engines are; the roles file and the rest are reached from these.
     assert {str(path.relative_to(ROOT)) for path in (ROOT / "docs").glob("*.md")} - linked == set()
 
 
@@ -64,7 +63,7 @@ def test_the_changelog_is_a_table_of_what_where_and_whether_it_breaks() -> None:
 
 
 def test_no_version_is_named_that_does_not_exist() -> None:
-    """Until there is a release, only pyproject.toml, the image's tag and dbt_project.yml have a version of ours."""
+    """Until there is a release, only pyproject.toml, the image's tag and dbt_project.yml contain the project's version."""
     for page in ALL:
         assert PROJECT["version"] not in page.read_text("utf-8"), page
 

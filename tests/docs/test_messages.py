@@ -1,4 +1,4 @@
-"""Messages that docs/operating.md explains are those of the code."""
+"""Messages that docs/operating.md and docs/reconcile.md explain are those of the code."""
 
 from __future__ import annotations
 
@@ -9,13 +9,18 @@ import pytest
 
 from tests.docs.blocks import ROOT
 
-PAGE = (ROOT / "docs/operating.md").read_text("utf-8")
+OPERATING, RECONCILE = ((ROOT / f"docs/{name}.md").read_text("utf-8") for name in ("operating", "reconcile"))
+STAGING = (ROOT / "models/staging/litellm/stg_litellm__spend_logs.sql").read_text("utf-8")
 
 
-def messages(heading: str) -> list[str]:
-    """The first column of a section's table."""
-    section = PAGE.split(f"\n## {heading}\n")[1].split("\n## ")[0]
-    return [row for row in re.findall(r"^\| (.*?) \|", section, re.MULTILINE)[1:] if not row.startswith("exit code")]
+def section(heading: str) -> str:
+    """A section of docs/operating.md."""
+    return OPERATING.split(f"\n## {heading}\n")[1].split("\n## ")[0]
+
+
+def messages(text: str) -> list[str]:
+    """The first column of a table."""
+    return [row for row in re.findall(r"^\| (.*?) \|", text, re.MULTILINE)[1:] if not row.startswith("exit code")]
 
 
 @pytest.fixture(scope="module")
@@ -26,9 +31,19 @@ def texts() -> str:
     return "\n".join(node.value for node in nodes if isinstance(node, ast.Constant) and isinstance(node.value, str))
 
 
-@pytest.mark.parametrize("heading", ["When `verify` differs", "What stopped it"])
-def test_the_code_says_what_the_page_explains(heading: str, texts: str) -> None:
-    shown = messages(heading)
+@pytest.mark.parametrize(
+    "text",
+    [section("When `verify` differs"), section("What stopped it"), RECONCILE[RECONCILE.index("| finding |") :]],
+    ids=["verify", "stopped", "reconcile"],
+)
+def test_the_messages_that_the_pages_explain_are_those_of_the_code(text: str, texts: str) -> None:
+    shown = messages(text)
     assert len(shown) > 7
     pieces = [piece.strip() for message in shown for piece in message.split("…")]
     assert [piece for piece in pieces if piece not in texts] == []
+
+
+def test_every_rejection_reason_is_explained() -> None:
+    reasons = re.findall(r"then '(\w+)'", STAGING)
+    assert len(reasons) > 3
+    assert [f"`{reason}`" for reason in reasons] == messages(section("Rejected requests"))

@@ -1,4 +1,4 @@
-"""Everything that the pages show is run: commands, queries, cron lines, the Airflow DAG. World and rules: tests/docs/world.py."""
+"""Runs what the pages show: commands, queries, cron lines, the Airflow DAG. See tests/docs/world.py for the rules."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.docs.blocks import ROOT, Block, blocks_of, commands_of, matches
 from tests.docs.world import Reader, World, machine
 
 FROM_NOTHING = (ROOT / "docs/getting-started.md", ROOT / "README.md")
-# In an order that a reader could take: nothing is queried or sent that was not built before.
+# In this order, everything is built before it is queried or sent.
 IN_ORDER = tuple(
     ROOT / name
     for name in ("docs/getting-started.md", "docs/spend-logs.md", "docs/operating.md", "docs/reconcile.md",
@@ -41,11 +41,11 @@ def test_no_page_is_forgotten() -> None:
 @pytest.mark.parametrize("engine", ["duckdb", "postgres"])
 def test_pages(world: World, engine: str) -> None:
     if engine == "postgres":
-        # The administrator's part comes first; docs/operating.md repeats it after the build.
-        code, said = Reader(world, engine).run(
+        # The administrator creates the roles first; docs/operating.md repeats it after the build.
+        code, output = Reader(world, engine).run(
             "psql --set=ON_ERROR_STOP=1 --dbname=litellm --file=docs/postgres_roles.sql"
         )
-        assert code == 0, said
+        assert code == 0, output
     problems: list[str] = []
     for page in (*IN_ORDER, *(ON_DUCKDB_ONLY if engine == "duckdb" else ())):
         walk(page, started(world, engine, page in FROM_NOTHING), problems)
@@ -53,25 +53,26 @@ def test_pages(world: World, engine: str) -> None:
 
 
 def started(world: World, engine: str, from_nothing: bool) -> Reader:
-    """A reader who has done what docs/getting-started.md says up to where the page begins."""
+    """A reader of a page, with the settings of docs/getting-started.md unless the page starts from nothing."""
     reader = Reader(world, engine)
     if not from_nothing:
-        code, said = reader.run(". .venv/bin/activate; set -a; . ./settings.env; . ./secrets.env; set +a")
-        assert code == 0, said
+        code, output = reader.run(". .venv/bin/activate; set -a; . ./settings.env; . ./secrets.env; set +a")
+        assert code == 0, output
     return reader
 
 
 def walk(page: Path, reader: Reader, problems: list[str]) -> None:
-    """Run the blocks of a page in order; each must do what it shows."""
-    said: dict[str, str] = {}
+    """Run the blocks of a page in order, and compare the output with what is shown."""
+    outputs: dict[str, str] = {}
     for block in blocks_of(page):
         if block.not_run:
             continue
         if block.output_of:
-            if not matches(tuple(block.text.splitlines()), output := said.get(block.output_of, "")):
-                problems.append(f"{block}: {block.output_of} said\n{output}")
+            output = outputs.get(block.output_of, "")
+            if not matches(tuple(block.text.splitlines()), output):
+                problems.append(f"{block}: {block.output_of} printed\n{output}")
         elif block.language == SHELL:
-            type_in(block, reader, said, problems)
+            type_in(block, reader, outputs, problems)
         elif block.language == "cron":
             for line in block.text.splitlines():
                 expect(block, line, reader.cron(line), problems)
@@ -83,15 +84,15 @@ def walk(page: Path, reader: Reader, problems: list[str]) -> None:
 
 
 def type_in(block: Block, reader: Reader, outputs: dict[str, str], problems: list[str]) -> None:
-    """Type the commands of a console block; what each says goes into `outputs`, by its text without a comment."""
+    """Run the commands of a console block; `outputs` gets the output of each, by its text without a comment."""
     for command in commands_of(block):
-        if is_elsewhere(command.text):
+        if is_this_suite(command.text):
             continue
-        code, said = reader.run(command.text)
-        expect(block, command.text, (code, said), problems)
-        if code == 0 and command.output and not matches(command.output, said):
-            problems.append(f"{block}: {command.text} said\n{said}")
-        outputs[command.text.split("  #")[0].strip()] = said
+        code, output = reader.run(command.text)
+        expect(block, command.text, (code, output), problems)
+        if code == 0 and command.output and not matches(command.output, output):
+            problems.append(f"{block}: {command.text} printed\n{output}")
+        outputs[command.text.split("  #")[0].strip()] = output
 
 
 def expect(block: Block, command: str, outcome: tuple[int, str], problems: list[str]) -> None:
@@ -100,13 +101,13 @@ def expect(block: Block, command: str, outcome: tuple[int, str], problems: list[
         problems.append(f"{block}: {command} ends with {outcome[0]}\n{outcome[1]}")
 
 
-def is_elsewhere(command: str) -> bool:
-    """`make test` is this."""
+def is_this_suite(command: str) -> bool:
+    """Whether the command runs these tests."""
     return command.startswith("make test")
 
 
 def tasks_of(block: Block) -> list[str]:
-    """The commands of a DAG, loaded with stand-ins for Airflow's two classes that take the arguments which Airflow's take."""
+    """The commands of a DAG, loaded with stand-ins for two classes of Airflow that accept the same arguments."""
     tasks: list[str] = []
 
     class DAG:
@@ -140,7 +141,7 @@ def tasks_of(block: Block) -> list[str]:
     return tasks
 
 
-def test_a_wrong_command_would_be_seen(world: World) -> None:
+def test_a_failing_command_is_detected(world: World) -> None:
     code, _ = Reader(world, "duckdb").run("loader push --no-such-option")
     assert code != 0
     assert subprocess.run(["sh", "-c", "exit 3"], check=False).returncode == 3

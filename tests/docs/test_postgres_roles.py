@@ -1,4 +1,4 @@
-"""docs/postgres_roles.sql, run with psql as the roles that companies have: dbt and the loader can do their work, and no more."""
+"""docs/postgres_roles.sql, run with psql by different roles: it gives dbt and the loader the rights that they need, and no more."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ LOADER = "litellm_cbf_loader"
 
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[Server]:
-    """A server of its own, since roles belong to a whole server."""
+    """A separate server, because roles belong to a whole server."""
     server = Server(tmp_path / "pg")
     yield server
     server.stop()
 
 
 def as_role(database: Database, role: str, statement: str) -> None:
-    """One statement, as somebody else."""
+    """Run one statement as another role."""
     connection = psycopg2.connect(host=database.host, user=role, dbname=database.name)
     try:
         with connection, connection.cursor() as cursor:
@@ -39,7 +39,7 @@ def as_role(database: Database, role: str, statement: str) -> None:
 
 
 def run_file(database: Database, role: str) -> subprocess.CompletedProcess[str]:
-    """What the file's own first lines say to type."""
+    """Run the file with the command in its first lines."""
     typed = [
         str(pg_bin() / "psql"),
         "--no-psqlrc",
@@ -51,7 +51,7 @@ def run_file(database: Database, role: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(typed, env=login, capture_output=True, text=True, check=False)
 
 
-def test_an_administrator_creates_logins_that_can_do_their_work_and_no_more(server: Server, tmp_path: Path) -> None:
+def test_an_administrator_creates_logins_with_the_necessary_rights_only(server: Server, tmp_path: Path) -> None:
     database = litellm_database(server, "litellm")
     first = run_file(database, DBA)
     assert first.returncode == 0, first.stderr
@@ -78,7 +78,7 @@ def test_an_administrator_creates_logins_that_can_do_their_work_and_no_more(serv
             assert outcome.code == 0, (command, outcome.err)
         assert project.loader("run").code == 3, "it runs dbt, which this login cannot"
         assert project.loader("run", PGUSER="litellm_cbf").code == 0
-        # dbt has made its views anew; the loader still reads them.
+        # dbt has recreated its views; the loader can still read them.
         assert project.loader("dry-run").code == 0
     for role, statement in (
         ("litellm_cbf", 'select messages from "LiteLLM_SpendLogs"'),
@@ -98,7 +98,7 @@ def test_an_administrator_creates_logins_that_can_do_their_work_and_no_more(serv
 
 
 def uninstall(database: Database) -> None:
-    """The statements of docs/upgrading.md leave LiteLLM's tables and nothing of ours."""
+    """The statements of docs/upgrading.md remove everything except LiteLLM's tables."""
     (block,) = (each for each in blocks_of(ROOT / "docs/upgrading.md") if each.language == "sql")
     as_role(database, DBA, block.text)
     assert database.run("select from pg_namespace where nspname = 'cbf'") == []
@@ -115,7 +115,7 @@ def test_the_owner_of_an_older_litellm_can_run_it(server: Server) -> None:
     as_role(database, "litellm_cbf", 'select spend, "startTime" from "LiteLLM_SpendLogs"')
 
 
-def test_another_database_is_refused_before_anything_is_made(server: Server) -> None:
+def test_another_database_is_rejected_before_anything_is_created(server: Server) -> None:
     database = server.create("other")
     done = run_file(database, database.user)
     assert done.returncode != 0

@@ -1,4 +1,4 @@
-"""docs/settings.md and the code name the same settings: each one that is read is documented, and the other way round."""
+"""docs/settings.md documents every setting that the code reads, and no others."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.docs.blocks import ROOT
 
 PAGE = (ROOT / "docs/settings.md").read_text("utf-8")
 NAME = re.compile(r"(?:(?:CLOUDZERO|LOADER|LITELLM|DBT|XDG)_|PG)[A-Z0-9_]*[A-Z0-9]")
-# dbt, libpq and Python read these, and nothing of ours.
+# Read by dbt, libpq and Python, but not by this project.
 OF_OTHERS = {"DBT_TARGET_PATH", "DBT_LOG_PATH", "DBT_SEND_ANONYMOUS_USAGE_STATS", "PGPASSFILE", "HOME"}
 SECRETS = ("CLOUDZERO_API_KEY", "LOADER_MASTER_KEY")  # each also from a file
 
@@ -35,7 +35,7 @@ def names_in_code() -> set[str]:
     return found
 
 
-def test_every_variable_that_is_read_is_documented_and_the_other_way_round() -> None:
+def test_the_documented_variables_are_those_that_are_read() -> None:
     documented = first_column("Environment")
     assert len(documented) == len(set(documented)) > 25
     read = names_in_code() | {f"{name}_FILE" for name in SECRETS} | {"CLOUDZERO_CONNECTION_ID_<NAME>"}

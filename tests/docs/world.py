@@ -1,11 +1,11 @@
 """A reader's machine: a clone in /opt/litellm-cbf, spend logs, LiteLLM's database, CloudZero, S3; all below one folder.
 
-Commands run in it as they are typed. What differs from the page is decided by rule, in `Reader.typed`:
+Commands run in it as they are typed, with these exceptions:
 
-- Absolute paths lead into the folder. Dates of the examples become days that the sample has.
+- Absolute paths become paths below the folder. Dates in examples become days that the sample has (`Reader.typed`).
 - Files "to edit" are filled in.
 - `psql` is run by a database administrator, everything else with the settings of the page.
-- systemd is a stub that runs the commands of the units it is told to start.
+- systemd is a stub that runs the commands of the units that it starts.
 - `dbt build` leaves out dbt's unit tests, a dbt command that has succeeded is not run again, and all pages share one
   DuckDB file and one database.
 """
@@ -77,7 +77,7 @@ class World:
             key.write_text(KEY, "utf-8")
 
     def sql(self, engine: str, statement: str) -> list[tuple[object, ...]]:
-        """A query with the least rights that there are."""
+        """Run a query, read-only or as the login with the fewest rights."""
         if engine == "duckdb":
             with duckdb.connect(str(self.project / "spend.duckdb"), read_only=True) as connection:
                 return connection.execute(statement).fetchall()
@@ -92,7 +92,7 @@ class World:
 
 @dataclass
 class Reader:
-    """Somebody who types the commands of one page after the other, in one shell."""
+    """Runs the commands of a page one after the other, as in one shell."""
 
     world: World
     engine: str
@@ -104,7 +104,7 @@ class Reader:
         self.environment = kept | {
             "HOME": str(self.world.root / "home"), "NO_COLOR": "1", "WORLD": str(self.world.root), "TERM": "dumb",
             "PATH": os.pathsep.join((str(STUBS), "/usr/local/bin", "/usr/bin", "/bin", str(pg_bin()))),
-            # What README's demo and DuckDB example leave unset.
+            # Settings that README's demo and DuckDB example do not set.
             "CLOUDZERO_API_URL": self.world.anycost, "MAKEFLAGS": "--no-print-directory",
         }  # fmt: skip
         self.environment.pop("VIRTUAL_ENV", None)
@@ -118,7 +118,7 @@ class Reader:
         return command
 
     def run(self, command: str, program: str = "bash") -> tuple[int, str]:
-        """Type a command; its exit code and what it said, both streams together."""
+        """Run a command; its exit code, and its output and errors together."""
         environment = dict(self.environment)
         if command.startswith("psql"):
             environment |= self.world.database.environment | {"PGUSER": DBA}
@@ -137,7 +137,7 @@ class Reader:
         return done.returncode, done.stdout
 
     def cron(self, line: str) -> tuple[int, str]:
-        """What cron does with a line: its own small environment, sh, and `\\%` for a percent sign."""
+        """Run a line as cron does: with few variables, with sh, and with `\\%` as a percent sign."""
         fresh = Reader(self.world, self.engine)
         fresh.folder = self.world.root / "home"
         fresh.environment = {
@@ -183,7 +183,7 @@ def clone(project: Path) -> None:
 
 
 def litellm_database(server: Server, name: str, before: str = "99999999999999") -> Database:
-    """LiteLLM's database as a company has it: owned by an application's role, administered by one that is no superuser."""
+    """LiteLLM's database, owned by the application's role and administered by a role that is not a superuser."""
     database = server.create(name)
     database.migrate(before)
     database.run(
@@ -206,7 +206,7 @@ def litellm_database(server: Server, name: str, before: str = "99999999999999") 
 
 @contextmanager
 def sandbox(root: Path) -> Iterator[str]:
-    """`loader sandbox` on a free port; its address."""
+    """Run `loader sandbox` on a free port; yields its address."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith(FOREIGN)}
     process = subprocess.Popen(
         [Path(sys.prefix) / "bin/loader", "sandbox", "--port", "0"], env=environment | {"CLOUDZERO_API_KEY": KEY},
@@ -227,11 +227,11 @@ def sandbox(root: Path) -> Iterator[str]:
 
 @contextmanager
 def machine(root: Path) -> Iterator[World]:
-    """All of it. Nothing is built yet."""
+    """Start all servers. Nothing is built yet."""
     for folder in ("home/.aws", "opt", "etc/systemd/system", "var/lib/litellm-cbf", "var/cache", "var/log"):
         (root / folder).mkdir(parents=True)
     clone(project := root / "opt/litellm-cbf")
-    # One warehouse for all pages; that of the systemd units is elsewhere.
+    # One warehouse for all pages, including the systemd units, whose path differs.
     (root / "var/lib/litellm-cbf/spend.duckdb").symlink_to(project / "spend.duckdb")
     server, bucket = Server(root / "pg"), ThreadedMotoServer("127.0.0.1", port=0, verbose=False)
     bucket.start()

@@ -1,4 +1,4 @@
-"""`loader drop` into a folder and into a local S3: what is written, what is refused, and what a kill leaves behind."""
+"""`loader drop` to a folder and to a local S3: what is written, what is rejected, and the state after a kill."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def write(warehouse: BuiltWarehouse, folder: Path, **options: Any) -> Any:
 
 
 def lines_of(folder: Path, month: str) -> list[dict[str, str]]:
-    """What the manifest's drop holds, read with nothing of ours."""
+    """The lines of the current drop, read without the loader."""
     drop_id = json.loads((folder / month / "manifest.json").read_text())["current_drop_id"]
     found: list[dict[str, str]] = []
     for part in sorted((folder / month / drop_id).iterdir()):
@@ -83,7 +83,7 @@ def test_a_month_is_written_in_cloudzeros_layout(warehouse: BuiltWarehouse, tmp_
         "20261001-20261101/manifest.json",
     ]
     lines = lines_of(out, "20261001-20261101")
-    # The same values as the view has, absent ones empty.
+    # The same values as in the view; missing ones are empty.
     sent = [json.loads(row) for rows in warehouse.rows(range(4)).values() for row in rows]
     assert sorted(sorted(row.items()) for row in sent) == sorted(
         sorted((name, value) for name, value in line.items() if value) for line in lines
@@ -166,7 +166,7 @@ def test_check_finds_changed_missing_and_corrupt_parts(four_hours: BuiltWarehous
         (gzip.compress(gzip.decompress(whole).replace(b"1.25", b"1.26")), 6, "differs from the view in 1 hour"),
         (gzip.compress(gzip.decompress(whole).replace(b"1.25", b"lots")), 3, "cannot be read"),
         (whole[: len(whole) // 2], 3, "cannot be read"),
-        (b"no gzip", 3, "cannot be read"),
+        (b"not gzip", 3, "cannot be read"),
     ):
         first.write_bytes(data)
         found = four_hours.project.loader(*command)
@@ -195,13 +195,13 @@ def test_a_requested_stop_leaves_the_manifest_unchanged(four_hours: BuiltWarehou
     before = (out / "20261001-20261101/manifest.json").read_bytes()
     stop = StopSignal()
 
-    class Pressed(Bar):
+    class StoppingBar(Bar):
         def advance(self, lines: int) -> None:
             stop.set(lines and signal.SIGTERM)
 
     target = read_target(None, None, four_hours.project.environment())
     with open_warehouse(target, 30, print) as opened, pytest.raises(StoppedError, match="manifest was not changed"):
-        write_drop(opened, FolderStore(out), OCTOBER, NOW, stop, Pressed())
+        write_drop(opened, FolderStore(out), OCTOBER, NOW, stop, StoppingBar())
     assert (out / "20261001-20261101/manifest.json").read_bytes() == before
     assert len(everything_in(out)) == 2
 
@@ -213,7 +213,7 @@ def test_a_killed_process_leaves_the_previous_drop_current(
     warehouse.put({n: [Usage(f"t{team}", f"{n}.5") for team in range(40)] for n in range(4)})
     out = tmp_path / "bucket"
     first = write(warehouse, out)
-    # One row a part, so that there is a half-way; it is killed when some parts are there.
+    # With one row per part there are many parts; the process is killed after the first few.
     script = (
         "import loader.bucket.drop as b; from loader.cli.main import main;"
         "b.write_drop.__kwdefaults__ = None; d = list(b.write_drop.__defaults__); d[-1] = 1;"
@@ -229,7 +229,7 @@ def test_a_killed_process_leaves_the_previous_drop_current(
     assert current_drop(FolderStore(out), OCTOBER) == first.drop_id
     assert len(everything_in(out)) < 160
     assert warehouse.project.loader("drop", "--month", "2026-10", "--out", str(out), "--check").code == 0
-    # The same command again writes it whole, under a new id.
+    # The same command then writes the whole drop, with a new id.
     assert warehouse.project.loader("drop", "--month", "2026-10", "--out", str(out)).code == 0
     assert current_drop(FolderStore(out), OCTOBER) != first.drop_id
     assert len(lines_of(out, "20261001-20261101")) == 160
@@ -250,7 +250,7 @@ def test_a_folder_that_is_not_writable_is_named(four_hours: BuiltWarehouse, tmp_
 
 @pytest.fixture
 def s3(four_hours: BuiltWarehouse) -> Iterator[Any]:
-    """A local S3 with a bucket, that the project's commands are pointed at."""
+    """A local S3 with a bucket, which the project's commands use."""
     server = ThreadedMotoServer("127.0.0.1", port=0, verbose=False)
     server.start()
     host, port = server.get_host_and_port()
@@ -265,7 +265,9 @@ def s3(four_hours: BuiltWarehouse) -> Iterator[Any]:
         "s3", endpoint_url=settings["AWS_ENDPOINT_URL"], region_name="us-east-1", aws_access_key_id="test",
         aws_secret_access_key="test",  # noqa: S106
     )  # fmt: skip
-    requests.post(f"{settings['AWS_ENDPOINT_URL']}/moto-api/reset", timeout=10)  # it remembers the test before
+    requests.post(
+        f"{settings['AWS_ENDPOINT_URL']}/moto-api/reset", timeout=10
+    )  # it keeps the state of the previous test
     client.create_bucket(Bucket="bills")
     yield client
     server.stop()
@@ -284,7 +286,7 @@ def test_s3_gets_the_same_bytes_as_a_folder(four_hours: BuiltWarehouse, s3: Any,
     manifest = json.loads(s3.get_object(Bucket="bills", Key=f"{root}/manifest.json")["Body"].read())
     part = s3.get_object(Bucket="bills", Key=f"{root}/{manifest['current_drop_id']}/cbf-00000.csv.gz")["Body"].read()
     assert part == (tmp_path / local.parts[0]).read_bytes()
-    # A second one beside it, and the guard reads the first back from there.
+    # For the second drop, the guard reads the first one back from S3.
     four_hours.put({1: [Usage("a", "0.25")]})
     assert four_hours.project.loader(*command).code == 6
     assert four_hours.project.loader(*command, "--allow-shrink").code == 0
@@ -295,10 +297,10 @@ def test_an_error_of_s3_is_one_line(four_hours: BuiltWarehouse, s3: Any) -> None
     command = ("drop", "--month", "2026-10", "--out")
     no_bucket = four_hours.project.loader(*command, "s3://no-such-bucket/x")
     no_login = four_hours.project.loader(*command, "s3://bills", AWS_ACCESS_KEY_ID="", AWS_SECRET_ACCESS_KEY="")
-    nobody = four_hours.project.loader(*command, "s3://bills", AWS_ENDPOINT_URL="http://127.0.0.1:9")
+    unreachable = four_hours.project.loader(*command, "s3://bills", AWS_ENDPOINT_URL="http://127.0.0.1:9")
     no_scheme = four_hours.project.loader(*command, "s3://bills", AWS_ENDPOINT_URL="localhost:9000")
     for done, words in (
-        (no_bucket, "NoSuchBucket"), (no_login, "credentials"), (nobody, "127.0.0.1:9"),
+        (no_bucket, "NoSuchBucket"), (no_login, "credentials"), (unreachable, "127.0.0.1:9"),
         (no_scheme, "Invalid endpoint: localhost:9000"),
     ):  # fmt: skip
         assert (done.code, done.out, done.err.count("\n")) == (3, "", 1), done.err
@@ -315,7 +317,7 @@ def test_a_full_disk_is_reported_when_writing_to_s3(
     store = open_store("s3://bills/x")
     with store.part("whole") as file:
         file.write(b"x")
-    # A device that has no room left for anything.
+    # A device that is always full.
     monkeypatch.setattr(tempfile, "TemporaryFile", lambda: Path("/dev/full").open("r+b", buffering=0))  # noqa: SIM115
     with pytest.raises(ConfigurationError, match="cannot store a part of the drop: No space left on device"):
         store.open("whole")

@@ -1,4 +1,4 @@
-"""`dbt compile` and `dbt docs generate` need no build before them and no access to LiteLLM's data."""
+"""`dbt compile` and `dbt docs generate` work before the first build and without access to LiteLLM's data."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from tests.support.litellm.requests import spend_log
 from tests.support.project import Project, put
 
 COMMANDS = (("compile",), ("docs", "generate"), ("list", "--quiet"))
-# What dbt writes into its log before it sends a statement: who asks for it, and on which target.
+# dbt logs each statement with the name of its connection.
 STATEMENT = re.compile(r"On (?P<name>\S+): (?P<sql>(?:.|\n)*?)(?=\n\d\d:\d\d:\d\d|\Z)")
-# dbt's own queries: which schemas, relations and columns there are.
+# Parts of dbt's own queries of the catalog.
 OF_DBT = (
     "information_schema",
     "pg_catalog",
@@ -32,7 +32,7 @@ OF_DBT = (
 
 
 def statements(project: Project) -> list[str]:
-    """All statements that dbt has sent since the log began, but for its own queries of the catalog."""
+    """All statements in dbt's log except its own queries of the catalog."""
     log = (project.folder / "logs" / "dbt.log").read_text(encoding="utf-8")
     found = [re.sub(r"/\*.*?\*/", "", match["sql"]).strip() for match in STATEMENT.finditer(log)]
     return [sql for sql in found if not any(word in sql.lower() for word in OF_DBT)]
@@ -57,27 +57,27 @@ def test_litellms_tables_may_be_missing(tmp_path: Path, postgres: Server, comman
     assert statements(project) == []
 
 
-def test_nothing_is_queried_after_a_build_either(project: Project) -> None:
+def test_nothing_is_queried_after_a_build(project: Project) -> None:
     put(project, [spend_log("r", START)])
     project.build()
     queried = statements(project)
-    assert len(queried) > 10  # so the log would show what is sent
+    assert len(queried) > 10  # the log does show statements
     for command in COMMANDS:
         project.dbt(*command)
     assert statements(project) == queried
-    # What is compiled is a first run, which sums everything.
+    # A first run is compiled, which sums everything.
     assert "source_checksum" in compiled(project, "int_usage__hourly")
 
 
-def test_a_current_litellm_is_compiled_for(tmp_path: Path, postgres: Server) -> None:
-    project = Project(tmp_path, postgres.create("nothing_to_look_at"))
+def test_without_tables_the_sql_for_a_current_litellm_is_compiled(tmp_path: Path, postgres: Server) -> None:
+    project = Project(tmp_path, postgres.create("without_tables"))
     project.dbt("compile")
     assert '"LiteLLM_DeletedTeamTable"' in compiled(project, "stg_litellm__teams")
     assert '"organization_id"' in compiled(project, "base_litellm__spend_logs")
     assert "ptu_flat_cost" in compiled(project, "reconciliation_amounts")
 
 
-def test_files_are_compiled_for_without_a_look_at_them(tmp_path: Path) -> None:
+def test_the_sql_for_files_is_compiled_without_reading_them(tmp_path: Path) -> None:
     project = Project(tmp_path)
     (project.logs / "invoice.csv").write_text("date,amount\n2026-11-01,12\n")
     assert "left out" not in project.dbt("compile").out

@@ -1,4 +1,4 @@
-"""Each data test of money in = money out fails when money is lost, and when it is there twice."""
+"""Each data test of money in = money out fails when money is lost and when it is doubled."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ TESTS = (
 
 
 def failed(project: Project) -> set[str]:
-    """Which of the tests fail now."""
+    """The tests that fail."""
     outcome = project.dbt("test", "--select", *TESTS, ok=False)
     found = re.findall(r"of \d+ (FAIL \d+|PASS|ERROR) (\w+)", outcome.out)
     assert {name for _, name in found} == set(TESTS), outcome.out
@@ -27,19 +27,19 @@ def failed(project: Project) -> set[str]:
     return {name for result, name in found if result.startswith("FAIL")}
 
 
-def test_money_that_is_lost_or_doubled_fails_a_test(project: Project) -> None:
+def test_lost_or_doubled_money_fails_a_test(project: Project) -> None:
     put(project, requests(0, 3))
     project.build()
     assert failed(project) == set()
 
-    # An hour stands twice.
+    # An hour is doubled.
     project.write(f"insert into {HOURLY} select * from {HOURLY} {OF_HOUR_1}")
     assert failed(project) == {
         "assert_hourly_money_equals_staging", "assert_hourly_equals_summed_hours", "hours_have_one_row_per_grain",
         "assert_hours_equal_lines",
     }  # fmt: skip
 
-    # An hour is lost; then it costs less, with all its requests.
+    # An hour is lost; then an hour has all its requests but costs less.
     project.write(f"delete from {HOURLY} {OF_HOUR_1}")
     lost = {"assert_hourly_money_equals_staging", "assert_hourly_equals_summed_hours", "assert_hours_equal_lines"}
     assert failed(project) == lost
@@ -48,7 +48,7 @@ def test_money_that_is_lost_or_doubled_fails_a_test(project: Project) -> None:
     project.write(f"update {HOURLY} set cost_usd = cost_usd - 0.25 {OF_HOUR_1}")
     assert failed(project) == lost
 
-    # The sum itself counts a request twice, or leaves one out.
+    # The summed hours count a request twice, or omit one.
     project.build("--full-refresh")
     for change in ("+ 1", "- 1"):
         project.write(f"update {SUMMED} set request_count = request_count {change} {OF_HOUR_1}")
@@ -56,10 +56,10 @@ def test_money_that_is_lost_or_doubled_fails_a_test(project: Project) -> None:
         project.write(f"update {SUMMED} set request_count = 3 {OF_HOUR_1}")
 
 
-def test_history_that_outlives_its_source_fails_none(project: Project) -> None:
+def test_history_that_the_source_no_longer_has_fails_no_test(project: Project) -> None:
     put(project, requests(0, 3))
     project.build()
-    # Retention has cut hour 0 and deleted a part of hour 1; a row has landed late in each; one of hour 2 was removed.
+    # Retention deleted a part of hours 0 and 1; a late row arrived in each; a row of hour 2 was removed.
     left = [row for row in requests(0, 3) if row["request_id"] not in {"0-5", "1-5", "1-25", "2-25"}]
     late = [spend_log(f"late-{hour}", START + timedelta(hours=hour, minutes=50), spend=9.0) for hour in range(2)]
     put(project, [*left, *late])

@@ -1,4 +1,4 @@
-"""What was summed stays: retention, full refreshes, late rows and long absences, on each engine."""
+"""Summed hours are kept: retention, full refreshes, late rows and long pauses, on each engine."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ WAITING = "select 1 from pg_stat_activity where datname = current_database() and
 
 
 def hours(project: Project) -> dict[int, tuple[int, Decimal]]:
-    """Hours since START → requests, USD."""
+    """Requests and USD by hour, counted from START."""
     rows = project.rows("select usage_hour, sum(request_count), sum(cost_usd) from cbf.int_usage__hourly group by 1")
     naive = START.replace(tzinfo=None)
     return {round((hour - naive) / timedelta(hours=1)): (int(count), cost) for hour, count, cost in sorted(rows)}
 
 
 def requests(first_hour: int, last_hour: int, spend: float = 0.5, minutes: tuple[int, ...] = (5, 25, 45)) -> list[Row]:
-    """Three requests an hour from one hour to another, both included."""
+    """Three requests in each hour of a range that includes both ends."""
     return [
         spend_log(f"{hour}-{minute}", START + timedelta(hours=hour, minutes=minute), spend=spend)
         for hour in range(first_hour, last_hour + 1)
@@ -46,7 +46,7 @@ def test_hours_outlive_their_source_and_late_rows_are_found(project: Project) ->
     project.build()
     assert hours(project) == dict.fromkeys(range(10), WHOLE)
 
-    # Retention has cut into hour 6. The lookback reaches before that, and one straggler of hour 2 has landed since.
+    # Retention has deleted everything up to a part of hour 6, which is within the lookback; a late row of hour 2 arrived.
     left = [*requests(6, 6, minutes=(45,)), *requests(7, 9), *requests(2, 2, minutes=(50,))]
     put(project, left)
     project.build("--vars", "{lookback_hours: 1000}")
@@ -54,31 +54,31 @@ def test_hours_outlive_their_source_and_late_rows_are_found(project: Project) ->
     project.build("--full-refresh", tests=True)
     assert hours(project) == dict.fromkeys(range(10), WHOLE)
 
-    # A row that landed late for hour 8 replaces that hour; a price that was corrected downwards does so too.
+    # A late row replaces hour 8, and a price that was corrected downwards replaces hour 9.
     corrected = [row | {"spend": 0.25} if row["request_id"].startswith("9-") else row for row in left]
     put(project, [*corrected, spend_log("late", START + timedelta(hours=8, minutes=59), spend=2.0)])
     project.build()
     assert hours(project) == dict.fromkeys(range(8), WHOLE) | {8: (4, Decimal("3.5")), 9: (3, Decimal("0.75"))}
 
-    # All is purged: nothing is lost.
+    # The source is empty: nothing is lost.
     put(project, [])
     project.build()
     project.build("--full-refresh")
     assert sum(count for count, _ in hours(project).values()) == 31
 
-    # Only when told to, an hour is taken as the source now has it.
+    # With rebuild_thinner_hours, an hour is replaced by what the source has now.
     put(project, requests(8, 8, minutes=(5,)))
     project.build("--vars", "{rebuild_thinner_hours: true}")
     assert hours(project)[8] == (1, Decimal("0.5"))
     assert hours(project)[7] == WHOLE
 
 
-def test_a_run_reads_its_window_only_and_a_long_absence_leaves_no_hole(project: Project) -> None:
+def test_a_run_reads_its_window_only_and_a_long_pause_leaves_no_gap(project: Project) -> None:
     put(project, requests(50, 60))
     project.build("--vars", "{lookback_hours: 3}")
 
-    # A row of hour 10 lands ten days late: beyond the lookback, so an ordinary run does not see it. A month of
-    # hours came meanwhile: all of them are summed.
+    # A row of hour 10 arrives ten days late, which is beyond the lookback, so only a full refresh finds it. All hours
+    # since the last run are summed.
     put(project, [*requests(10, 10), *requests(50, 60), *requests(400, 402)])
     project.build("--vars", "{lookback_hours: 3}")
     assert sorted(hours(project)) == [*range(50, 61), 400, 401, 402]
@@ -86,7 +86,7 @@ def test_a_run_reads_its_window_only_and_a_long_absence_leaves_no_hole(project: 
     assert sorted(hours(project)) == [10, *range(50, 61), 400, 401, 402]
 
 
-def test_dimensions_can_come_and_go_without_touching_the_past(project: Project) -> None:
+def test_dimensions_can_be_added_and_removed_without_changing_the_past(project: Project) -> None:
     def ids() -> list[str]:
         return [
             i.removeprefix("czrn:litellm:openai:cross-region:")
@@ -99,12 +99,12 @@ def test_dimensions_can_come_and_go_without_touching_the_past(project: Project) 
     split = [f"team-123:llm-usage:gpt-4o|user=u|tag__env={n}" for n in range(2)]
     assert ids() == split
 
-    # The source forgets those rows, and the dimension goes: the past stays split, with the ids it had.
+    # The source loses those rows, and the dimension is removed: old hours stay split, with the same ids.
     put(project, [spend_log("b", START + timedelta(hours=1), request_tags=["env:0"], user="u")])
     project.build(tests=True, variables={"line_dimensions": ["user"]})
     assert ids() == ["team-123:llm-usage:gpt-4o|user=u", *split]
 
-    # Another one comes, on a table that lacks its column.
+    # Another dimension is added, whose column the table does not have yet.
     put(project, [spend_log("b", START + timedelta(hours=1), request_tags=["app:x"], user="u")])
     project.build(tests=True, variables={"line_dimensions": ["tag:app"]})
     assert ids() == ["team-123:llm-usage:gpt-4o|tag__app=x", *split]
@@ -113,16 +113,16 @@ def test_dimensions_can_come_and_go_without_touching_the_past(project: Project) 
 HOURS = "select usage_hour, line_count, cost_usd, total_tokens, fingerprint from cbf.cbf_hours order by 1"
 
 
-def test_what_is_kept_of_each_hour_is_what_a_full_build_would_say(project: Project) -> None:
+def test_incremental_cbf_hours_equals_a_full_build(project: Project) -> None:
     put(project, requests(0, 9))
     project.build()
     compiled = (project.folder / "target/compiled/litellm_cbf/models/cbf/cbf_hours.sql").read_text(encoding="utf-8")
-    everything = HOURS.replace("cbf.cbf_hours", f"({compiled}) as built_anew")
+    everything = HOURS.replace("cbf.cbf_hours", f"({compiled}) as full_build")
     first = project.rows(HOURS)
     assert first == project.rows(everything)
     assert len({row[-1] for row in first}) == 1  # the same usage in each hour
 
-    # Later runs look at the hours that were summed again only; a run that fails before this model is made up for.
+    # Later runs update only the hours that were summed again, including those of a run that ended before this model.
     put(project, [*requests(0, 9), spend_log("late", START + timedelta(hours=4), spend=9.0), *requests(10, 10)])
     project.build("--select", "+int_usage__hourly", "cbf_lines")
     put(project, [*requests(8, 12)])
@@ -132,23 +132,23 @@ def test_what_is_kept_of_each_hour_is_what_a_full_build_would_say(project: Proje
     assert [hour for hour, row in enumerate(second) if row[-1] != first[0][-1]] == [4]
     assert len(second) == 13
 
-    # What no run changed is not looked at again: that is what keeps a run's cost from growing with the history.
-    project.write("update cbf.cbf_hours set fingerprint = 'not looked at' where line_count > 0")
+    # Hours that did not change are not read again, so the cost of a run does not grow with the history.
+    project.write("update cbf.cbf_hours set fingerprint = 'not read' where line_count > 0")
     put(project, [*requests(8, 12), spend_log("later", START + timedelta(hours=12), spend=9.0)])
     project.build("--vars", "{lookback_hours: 1}")
-    assert [row[-1] == "not looked at" for row in project.rows(HOURS)] == [True] * 12 + [False]
+    assert [row[-1] == "not read" for row in project.rows(HOURS)] == [True] * 12 + [False]
     second[12] = project.rows(HOURS)[12]
 
-    # Another mapping makes each line another line; without any provider an hour has none, and is there to say so.
+    # A changed mapping changes every line. If all providers are excluded, each hour has a row without lines.
     project.build("--vars", "{token_tags: false, lookback_hours: 1}")
-    assert not {row[-1] for row in project.rows(HOURS)} & {"not looked at", *(row[-1] for row in second)}
+    assert not {row[-1] for row in project.rows(HOURS)} & {"not read", *(row[-1] for row in second)}
     project.build("--vars", "{exclude_providers: [openai], lookback_hours: 1}")
     assert {row[1:] for row in project.rows(HOURS)} == {(0, Decimal(0), 0, "empty")}
     project.build("--full-refresh", tests=True)
     assert project.rows(HOURS) == second
 
 
-def test_an_hour_is_summed_again_only_when_its_source_says_something_else(project: Project) -> None:
+def test_an_hour_is_summed_again_only_if_its_source_has_changed(project: Project) -> None:
     def summed_again(*arguments: str) -> list[int]:
         project.write("update cbf.int_usage__hourly set summed_at = '2026-01-01 00:00:00'")
         project.build(*arguments)
@@ -164,7 +164,7 @@ def test_an_hour_is_summed_again_only_when_its_source_says_something_else(projec
     project.build("--full-refresh")
     assert summed_again() == []
 
-    # A late row, a price put right, and a team put right past LiteLLM, which sets no updated_at.
+    # A late row; a corrected price; a team corrected by hand, without a new updated_at.
     late = [*rows, spend_log("late", START + timedelta(hours=2, minutes=59))]
     put(project, late)
     assert summed_again() == [2]
@@ -173,12 +173,12 @@ def test_an_hour_is_summed_again_only_when_its_source_says_something_else(projec
     put(project, [row | {"team_id": "other"} if row["request_id"] == "4-25" else row for row in late])
     assert summed_again() == [3, 4]
 
-    # Fewer rows: history outlives its source, however often a run looks at it.
+    # Fewer rows: the stored hour is kept, however many runs follow.
     put(project, [row for row in late if row["request_id"] not in {"1-5", "4-25"}])
     assert summed_again() == []
     assert hours(project)[1] == WHOLE
 
-    # What the sum depends on besides the rows.
+    # The sum also depends on line_dimensions and on names.
     put(project, late)
     assert summed_again() == [4]
     assert summed_again("--vars", "{line_dimensions: [user, api_key]}") == list(range(6))
@@ -189,7 +189,7 @@ def test_an_hour_is_summed_again_only_when_its_source_says_something_else(projec
     assert hours(project)[0] == WHOLE
 
 
-def test_a_long_history_can_be_taken_in_steps(project: Project) -> None:
+def test_a_long_history_can_be_summed_in_steps(project: Project) -> None:
     put(project, [*requests(0, 3), *requests(30, 31), *requests(100, 101)])
     for until, expected in (
         ("2026-11-01 02:00", [0, 1]),
@@ -206,7 +206,7 @@ def test_a_long_history_can_be_taken_in_steps(project: Project) -> None:
     assert hours(project) == dict.fromkeys([0, 1, 2, 3, 30, 31, 100, 101], WHOLE)
 
 
-def test_the_push_log_outlives_every_run(project: Project) -> None:
+def test_the_push_log_is_kept_by_every_run(project: Project) -> None:
     put(project, requests(0, 1))
     project.build()
     project.write(
@@ -217,7 +217,7 @@ def test_the_push_log_outlives_every_run(project: Project) -> None:
     assert project.rows("select connection_id, sequence, outcome from cbf.push_log") == [("c", 1, "accepted")]
 
 
-def test_a_row_from_the_end_of_time_stops_no_run(project: Project) -> None:
+def test_a_row_of_the_year_9999_does_not_stop_a_run(project: Project) -> None:
     wrong = spend_log("wrong clock", datetime(9999, 12, 31, 23, 30, tzinfo=timezone.utc), spend=1.0)
     put(project, [*requests(0, 1), wrong])
     for _ in range(2):
@@ -227,8 +227,8 @@ def test_a_row_from_the_end_of_time_stops_no_run(project: Project) -> None:
     assert [cost for _, cost in hours(project).values()] == [Decimal("1.5"), Decimal("1.5"), Decimal("2")]
 
 
-def test_two_runs_at_once_leave_each_hour_once(tmp_path: Path, litellm_database: Callable[[], Database]) -> None:
-    """Without a lock the one deletes what it sees and inserts its own beside what the other is about to commit."""
+def test_two_concurrent_runs_leave_each_hour_once(tmp_path: Path, litellm_database: Callable[[], Database]) -> None:
+    """Without a lock, one run would insert its rows beside those that the other is about to commit."""
     database = litellm_database()
     project = Project(tmp_path, database)
     put(project, requests(0, 2))
@@ -254,7 +254,7 @@ def test_two_runs_at_once_leave_each_hour_once(tmp_path: Path, litellm_database:
 
 
 @pytest.mark.parametrize("warehouse", ["postgres"], indirect=True)
-def test_a_push_log_of_before_gets_the_index_that_it_lacks(warehouse: BuiltWarehouse) -> None:
+def test_a_push_log_of_an_earlier_version_gets_its_missing_index(warehouse: BuiltWarehouse) -> None:
     def indexes() -> list[str]:
         found = warehouse.project.rows("select indexdef from pg_indexes where tablename = 'push_log' order by indexdef")
         return sorted(definition.partition(" USING ")[2] for (definition,) in found)

@@ -1,4 +1,4 @@
-"""Vars include_providers, exclude_providers and streams: which names they understand, and what each stands for."""
+"""Vars include_providers, exclude_providers and streams: the names that they accept, and what each name covers."""
 
 from __future__ import annotations
 
@@ -50,11 +50,11 @@ AWS, AZURE, GCP = {"aws", "bedrock-converse", "sagemaker-chat"}, {"azure", "azur
     ],
     ids=lambda value: "-".join(value) if isinstance(value, list) else "",
 )
-def test_a_name_stands_for_every_provider_behind_the_bill(names: list[str], gone: set[str], usage: Project) -> None:
+def test_a_name_covers_every_provider_on_the_same_bill(names: list[str], gone: set[str], usage: Project) -> None:
     assert sent(usage, exclude_providers=names) == EVERYTHING - gone
 
 
-def test_include_providers_understands_the_same_names(usage: Project) -> None:
+def test_include_providers_accepts_the_same_names(usage: Project) -> None:
     assert sent(usage, include_providers=["vertex_ai", "bedrock_converse"]) == GCP | AWS
     assert sent(usage, include_providers=["vertex_ai", "aws"], exclude_providers=["sagemaker"]) == GCP
 
@@ -69,7 +69,7 @@ def test_include_providers_understands_the_same_names(usage: Project) -> None:
         ("exclude_providers", [True], "True is not the name of a provider"),
     ],
 )
-def test_a_name_that_would_do_nothing_stops_the_run(variable: str, value: Any, message: str, usage: Project) -> None:
+def test_an_unknown_name_stops_the_run(variable: str, value: Any, message: str, usage: Project) -> None:
     outcome = usage.dbt("run", "--select", "cbf_lines", variables={variable: value}, ok=False)
     assert outcome.code in (1, 2)  # 2 if dbt already fails when it parses
     assert f"var {variable}" in outcome.out
@@ -83,7 +83,7 @@ def streams(usage: Project, names: Any, by: str = "provider", ok: bool = True) -
     return usage.dbt("run", "--select", "cbf_lines", variables={"streams": split}, ok=ok).out
 
 
-def test_streams_by_provider_understand_the_same_names(usage: Project) -> None:
+def test_streams_by_provider_accept_the_same_names(usage: Project) -> None:
     streams(usage, {"amazon": ["bedrock"], "rest": ["OpenAI", "azure"]})
     found = usage.rows('select stream, "resource/tag:provider" from cbf.cbf_lines')
     assert {name for stream, name in found if stream == "amazon"} == AWS
@@ -93,7 +93,7 @@ def test_streams_by_provider_understand_the_same_names(usage: Project) -> None:
 
 
 @pytest.mark.parametrize("value", ["0123", "12:30", "no", "null", "2026-01-01"])
-def test_stream_values_that_yaml_changes_are_refused(value: str, usage: Project) -> None:
+def test_stream_values_that_yaml_does_not_read_as_text_are_rejected(value: str, usage: Project) -> None:
     command = ("run", "--select", "cbf_lines", "--vars", f"streams: {{by: team, names: {{research: [{value}]}}}}")
     outcome = usage.dbt(*command, ok=False)
     assert outcome.code in (1, 2)  # 2 if dbt already fails when it parses

@@ -242,7 +242,7 @@ def test_push_after_a_killed_push_sends_everything(ready: BuiltWarehouse, anycos
 
 
 def start(warehouse: BuiltWarehouse, *arguments: str) -> subprocess.Popen[str]:
-    """Start a push that runs while the test goes on."""
+    """Start a push in the background."""
     return subprocess.Popen(
         [str(BIN / "loader"), *PENDING, *arguments],
         cwd=ROOT,
@@ -283,7 +283,7 @@ def test_only_one_push_at_a_time(warehouse: BuiltWarehouse) -> None:
         second = warehouse.project.loader(*PENDING, "--lock-timeout", "0s")
         assert second.code == 6
         assert ("another push" in second.err.lower()) or ("in use by another process" in second.err)
-        # A push with --wait finds nothing left to send.
+        # A push with --wait then has nothing to send.
         third = start(warehouse, "--wait")
         assert third.stderr is not None
         assert "Waiting for" in third.stderr.readline()
@@ -343,8 +343,8 @@ def test_large_hour_is_sent_in_parts_and_recorded_as_a_whole(warehouse: BuiltWar
         assert push(warehouse).out == ""
 
 
-class RefusingSandbox(AnyCostSandbox):
-    """Refuses bodies with a line of the team `odd`, without naming the line."""
+class RejectingSandbox(AnyCostSandbox):
+    """Rejects bodies with a line of the team `odd`, without naming the line."""
 
     def _checked(self, content: bytes | None) -> ParsedBody:
         if b":odd:" in (content or b""):
@@ -353,14 +353,16 @@ class RefusingSandbox(AnyCostSandbox):
 
 
 @pytest.fixture
-def refusing_sandbox(ready: BuiltWarehouse) -> Iterator[SandboxServer]:
-    """A sandbox that refuses some lines, as destination of the warehouse."""
-    with serve_sandbox(RefusingSandbox(KEY)) as server:
+def rejecting_sandbox(ready: BuiltWarehouse) -> Iterator[SandboxServer]:
+    """A sandbox that rejects some lines, as destination of the warehouse."""
+    with serve_sandbox(RejectingSandbox(KEY)) as server:
         ready.project.settings |= credentials(server)
         yield server
 
 
-def test_refusal_names_the_hour_and_the_first_bad_row(ready: BuiltWarehouse, refusing_sandbox: SandboxServer) -> None:
+def test_rejection_names_the_hour_and_the_first_invalid_row(
+    ready: BuiltWarehouse, rejecting_sandbox: SandboxServer
+) -> None:
     ready.put({2: [A, Usage("odd", "1")]})
     outcome = push(ready, code=4)
     last = outcome.err.strip().splitlines()[-1]
@@ -370,7 +372,7 @@ def test_refusal_names_the_hour_and_the_first_bad_row(ready: BuiltWarehouse, ref
         in last
     )
     assert "Left: 6 hours" in last
-    assert stored_months(refusing_sandbox) == {}
+    assert stored_months(rejecting_sandbox) == {}
     assert [row[0] for row in ready.log()] == ["begun"] * 4 + ["refused"] * 4
     assert "400" in str(ready.log("detail")[-1])
 
@@ -476,7 +478,7 @@ def test_invalid_month(ready: BuiltWarehouse, month: str) -> None:
     assert month in outcome.err
 
 
-def test_validate_reports_errors_and_stores_nothing(ready: BuiltWarehouse, refusing_sandbox: SandboxServer) -> None:
+def test_validate_reports_errors_and_stores_nothing(ready: BuiltWarehouse, rejecting_sandbox: SandboxServer) -> None:
     good = ready.project.loader("validate", "--window", "pending")
     assert good.code == 0, good.err
     assert good.out.count(" ok") == 2
@@ -485,7 +487,7 @@ def test_validate_reports_errors_and_stores_nothing(ready: BuiltWarehouse, refus
     assert bad.code == 4
     assert "1 of 2 bodies wrong" in bad.err
     assert [bool(body["errors"]) for body in json.loads(bad.out)["bodies"]] == [True, False]
-    assert stored_months(refusing_sandbox) == {}
+    assert stored_months(rejecting_sandbox) == {}
     assert ready.log() == []
 
 

@@ -1,4 +1,4 @@
-"""An hourly run and a select of one hour look at their own hours, however long the history: what the engines read."""
+"""What the engines read: an hourly run, and a query of one hour, read only their own hours, however long the history."""
 
 from __future__ import annotations
 
@@ -41,9 +41,9 @@ ONE_HOUR = f"""
 
 
 def counted(database: Database, table: str) -> dict[str, int]:
-    """How many rows of a table PostgreSQL has read in scans of the whole, inserted and deleted so far.
+    """How many rows of a table PostgreSQL has read in sequential scans, inserted and deleted so far.
 
-    A session tells its counts at its end at the latest, so that of the command before is waited for.
+    A session reports its counts when it ends, so this waits until all other sessions have ended.
     """
     others = "select 1 from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()"
     while database.run(f"{others} and backend_type = 'client backend'"):
@@ -66,7 +66,7 @@ def test_postgres_reads_the_hours_of_a_run_and_no_others(
     uncounted = counted(database, "LiteLLM_SpendLogs")["seq_tup_read"]
     database.run('select count(*) from "LiteLLM_SpendLogs" where spend > 5')
     before = {table: counted(database, table) for table in tables}
-    assert before["LiteLLM_SpendLogs"]["seq_tup_read"] >= uncounted + DAYS * A_DAY  # so a scan of all would show
+    assert before["LiteLLM_SpendLogs"]["seq_tup_read"] >= uncounted + DAYS * A_DAY  # a sequential scan is counted
 
     database.insert_spend_logs([spend_log("late", NOW - timedelta(minutes=5), spend=1.0)])
     project.build()
@@ -85,11 +85,11 @@ def test_postgres_reads_the_hours_of_a_run_and_no_others(
     assert "Index Cond" in plan
     assert "Seq Scan on int_usage__hourly" not in plan
     assert "LiteLLM_SpendLogs" not in plan
-    # With nothing to choose by, all of it is read: so the plan above says something.
+    # Without a condition, the whole table is read, so the assertion above can fail.
     assert "Seq Scan on int_usage__hourly" in explained(project, "select * from cbf.cbf_lines")
 
 
-# As many names as a large company has, right after they were loaded: PostgreSQL has no statistics of anything.
+# The names of a large company right after they were loaded, when PostgreSQL has no statistics.
 NAMES = """
     alter table "LiteLLM_SpendLogs" set (autovacuum_enabled = off);
     alter table "LiteLLM_TeamTable" set (autovacuum_enabled = off);
@@ -124,20 +124,20 @@ TABLES_OF_NAMES = (
 
 
 def repeated(node: dict[str, Any]) -> set[str]:
-    """What a plan has read more than once, as the inner side of a nested loop is: once for each row of the outer side."""
+    """The tables and CTEs that a plan reads more than once, as the inner side of a nested loop."""
     name = node.get("Relation Name") or node.get("CTE Name")
     own = {name} if name and node["Actual Loops"] > 1 else set()
     return own.union(*(repeated(child) for child in node.get("Plans", [])))
 
 
 def read_whole(node: dict[str, Any]) -> set[str]:
-    """The tables that a plan reads from their beginning to their end."""
+    """The tables that a plan reads with sequential scans."""
     own = {node["Relation Name"]} if node["Node Type"].endswith("Seq Scan") else set()
     return own.union(*(read_whole(child) for child in node.get("Plans", [])))
 
 
 def plans(project: Project) -> dict[str, dict[str, Any]]:
-    """PostgreSQL's plans of the statements that the last run compiled, model by model, with what they did when executed again."""
+    """PostgreSQL's plans, with actual row counts, of the statements that the last run compiled, by model."""
     assert project.database
     project.database.run(f"alter database {project.database.name} set max_parallel_workers_per_gather = 0")
     folder = project.folder / "target/compiled/litellm_cbf/models/intermediate"
@@ -162,7 +162,7 @@ def test_postgres_joins_many_names_without_statistics(tmp_path: Path, litellm_da
     assert {table for table in TABLES_OF_NAMES if table in read_whole(first["int_usage__hourly"])} == {*TABLES_OF_NAMES}
     assert set().union(*map(repeated, first.values())) == set()
 
-    # Rows land late in three hours: these are summed, and nothing else is read of the history.
+    # Late rows arrive in three hours: these are summed, and no other hour is read.
     database.insert_spend_logs(
         spend_log(f"late-{hour}", NOW - timedelta(hours=hour, minutes=5), team_id="team-1", spend=1.0)
         for hour in (0, 1, 3)
@@ -181,12 +181,12 @@ def test_postgres_joins_many_names_without_statistics(tmp_path: Path, litellm_da
 
 
 def explained(project: Project, statement: str) -> str:
-    """PostgreSQL's plan."""
+    """PostgreSQL's plan of a statement."""
     return "\n".join(line for (line,) in project.rows(f"explain {statement}"))
 
 
 def scanned(node: dict[str, Any]) -> int:
-    """How many rows of int_usage__hourly DuckDB has looked at, by a part of its profile."""
+    """How many rows of int_usage__hourly a part of DuckDB's profile has scanned."""
     own = str(node.get("extra_info", {}).get("Table", "")).endswith(".int_usage__hourly")
     return (int(node["rows_scanned"]) if own else 0) + sum(scanned(child) for child in node.get("children", []))
 
@@ -207,14 +207,14 @@ def test_duckdb_finds_an_hour_by_its_row_groups(tmp_path: Path, template_of: Cal
     with duckdb.connect(str(warehouse.project.duckdb_file), read_only=True) as connection:
         connection.execute("set enable_profiling = 'no_output'")
 
-        def look(statement: str) -> tuple[int, int]:
+        def count_and_scanned(statement: str) -> tuple[int, int]:
             count = len(connection.execute(statement).fetchall())
             profile = json.loads(connection.get_profiling_information())
             return count, sum(scanned(node) for node in profile["operator"])
 
         everything = hours * an_hour + 1
-        assert look("select * from cbf.cbf_lines") == (everything, everything)
-        count, looked_at = look(ONE_HOUR)
+        assert count_and_scanned("select * from cbf.cbf_lines") == (everything, everything)
+        count, scanned_rows = count_and_scanned(ONE_HOUR)
     assert count == an_hour
-    # Whole row groups of 122,880 rows: that of the hour, or the two that it lies in.
-    assert 0 < looked_at <= 2 * 122_880
+    # DuckDB reads whole row groups of 122,880 rows; the hour lies in one or two.
+    assert 0 < scanned_rows <= 2 * 122_880

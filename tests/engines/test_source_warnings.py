@@ -1,4 +1,4 @@
-"""Requests that are rejected, and a glob that matches nothing: every command that people look at says so."""
+"""Warnings about rejected requests and about a glob that matches no file, in every command that shows state."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ START = datetime(2026, 11, 20, 9, 30, tzinfo=timezone.utc)
 REJECTED = "2 requests ($4) were rejected and not sent: 2 negative_tokens ($4), such as bad-1."
 
 
-def test_rejected_requests_are_reported_until_they_are_gone(project: Project, anycost: SandboxServer) -> None:
+def test_rejected_requests_are_reported_until_they_are_corrected(project: Project, anycost: SandboxServer) -> None:
     good = spend_log("good", START)
     bad = [spend_log(f"bad-{n}", START, prompt_tokens=-1, spend=2.0) for n in (1, 2)]
     put(project, [good, *bad])
@@ -58,10 +58,10 @@ def test_a_glob_that_matches_nothing_is_reported(tmp_path: Path, anycost: Sandbo
         ("~/logs/*", "starts with ~"),
         ("/tmp", "It is a folder: write /tmp/*"),  # noqa: S108
         ("/nowhere/file.csv", "There is no such file"),
-        ("exports/*.parquet", "a relative one starts where dbt runs"),
+        ("exports/*.parquet", "relative to the folder in which dbt runs"),
     ],
 )
-def test_what_is_wrong_with_the_glob(path: str, hint: str) -> None:
+def test_the_warning_says_what_is_wrong_with_the_glob(path: str, hint: str) -> None:
     (warning,) = warnings(Source(f"The files of LITELLM_SPEND_LOGS={path}", 0))
     assert hint in warning
 

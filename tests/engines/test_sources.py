@@ -1,4 +1,4 @@
-"""The same requests give the same lines, whether they lie in LiteLLM's own database or in files of any kind."""
+"""The same requests give the same lines from LiteLLM's database and from files of every kind."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ FILE_KINDS = ("jsonl", "json", "csv", "parquet", "payload", "payload_files")
 
 
 def awkward_requests() -> list[Row]:
-    """Requests that trip exporters."""
+    """Requests with unusual values."""
     names = {
         "user_api_key_alias": "ключ",
         "user_api_key_team_alias": 'Ärger & Söhne, "quoted"',
@@ -46,7 +46,7 @@ def awkward_requests() -> list[Row]:
         spend_log("crosses", at, endTime="2026-11-01T14:20:00.000"),
         spend_log("no team", HOUR, team_id=None, user="alice"),
         spend_log("empty team", HOUR, team_id="", user="alice"),
-        spend_log("nobody", HOUR, team_id=None),
+        spend_log("no owner", HOUR, team_id=None),
         spend_log("team like user", HOUR, team_id="alice", user="alice"),
         spend_log("unicode", HOUR, team_id="数据", user="Zoë/Å:b|c", metadata=names, request_tags=["env:prod", "env=dev", "app:x y"]),
         spend_log("upper", HOUR, team_id="Team A"),
@@ -70,12 +70,12 @@ def awkward_requests() -> list[Row]:
 
 @pytest.fixture(scope="module")
 def requests(tmp_path_factory: pytest.TempPathFactory) -> list[Row]:
-    """Lifelike requests and awkward ones."""
+    """A realistic sample, and awkward requests."""
     folder = tmp_path_factory.mktemp("sample")
     report = write_sample(SamplePlan(rows=1500, days=2, until=UNTIL), folder)
     lines = (line for file in report.files for line in file.read_text(encoding="utf-8").splitlines())
     rows = [json.loads(line) for line in lines]
-    # The one name that LiteLLM's spend logs do not carry: payloads do, and its table has it.
+    # LiteLLM's spend logs lack the organization's name, which payloads and its table have.
     aliases = {r["organization_id"]: r["organization_alias"] for r in name_tables(1)["LiteLLM_OrganizationTable"]}
     for row in rows:
         row["metadata"]["user_api_key_org_alias"] = aliases.get(row["organization_id"])
@@ -83,7 +83,7 @@ def requests(tmp_path_factory: pytest.TempPathFactory) -> list[Row]:
 
 
 def insert_names(database: Database) -> None:
-    """LiteLLM's tables of names, with what their columns need beside the names."""
+    """Fill LiteLLM's tables of names, with values for their other required columns."""
     who = {"created_by": "test", "updated_by": "test"}
     tables = name_tables(1)
     database.insert("LiteLLM_BudgetTable", [{"budget_id": "budget", **who}])
@@ -97,7 +97,7 @@ def insert_names(database: Database) -> None:
 
 
 def lines_of(project: Project, dimensions: list[str], tests: bool = True) -> list[tuple[Any, ...]]:
-    """Build, with all tests that users keep, and read the lines and hours back."""
+    """Build, with or without data tests, and return lines and hours."""
     project.build(tests=tests, variables={"line_dimensions": dimensions})
     order = '"time/usage_start", "resource/id"'
     lines = project.rows(f"select * from cbf.cbf_lines order by {order}")
@@ -158,7 +158,7 @@ def test_times_are_utc_however_they_are_written(text: object, hour: int, tmp_pat
     assert project.rows('select "time/usage_start" from cbf.cbf_lines') == [(datetime(2026, 11, 1, hour),)]  # noqa: DTZ001
 
 
-def test_values_that_cannot_be_placed_are_shown_with_their_money(tmp_path: Path) -> None:
+def test_rejected_requests_are_listed_with_reason_and_cost(tmp_path: Path) -> None:
     project = Project(tmp_path)
     rows = [
         spend_log("no time", HOUR, startTime=None, spend=3.5),
@@ -204,7 +204,7 @@ def test_a_broken_csv_line_stops_the_run_and_is_named(tmp_path: Path) -> None:
     assert f"the spend log file {file}, line 7 " in outcome.out
 
 
-def test_files_that_are_no_spend_logs_are_refused(tmp_path: Path) -> None:
+def test_files_that_are_not_spend_logs_are_rejected(tmp_path: Path) -> None:
     project = Project(tmp_path)
     (project.logs / "invoice.csv").write_text("date,amount\n2026-11-01,12\n")
     outcome = project.build(ok=False)
@@ -230,7 +230,7 @@ def test_an_unknown_dimension_is_named(tmp_path: Path) -> None:
     assert "line_dimensions: 'colour' is not a valid dimension. It must be one of user," in outcome.out
 
 
-def test_an_old_litellm_without_the_newer_columns_and_tables(postgres: Server, tmp_path: Path) -> None:
+def test_an_old_litellm_without_newer_columns_and_tables(postgres: Server, tmp_path: Path) -> None:
     database = postgres.create("litellm_of_spring_2025")
     database.migrate(before="20250500")
     columns = {
@@ -258,7 +258,7 @@ def test_deleted_and_renamed_teams_and_keys_keep_a_name(
     database.insert(
         "LiteLLM_DeletedTeamTable",
         [
-            {"id": "1", "team_id": "renamed", "team_alias": "Of an earlier life"},
+            {"id": "1", "team_id": "renamed", "team_alias": "Name before it was deleted"},
             {"id": "2", "team_id": "deleted", "team_alias": "Deleted team"},
         ],
     )

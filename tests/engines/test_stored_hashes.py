@@ -1,6 +1,6 @@
-"""The lines and fingerprints of a fixed sample stay what they are: a change makes every hour pending at CloudZero.
+"""The lines and fingerprints of a fixed sample do not change: otherwise every hour would be sent again.
 
-When they have to change, change the hashes here and say so in CHANGELOG.md: every hour is then sent again.
+If a change is intended, update the hashes and list the change in CHANGELOG.md as breaking: every hour is then sent again.
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ IMPLEMENTATIONS = ("default__", "duckdb__", "postgres__", "spark__")
 
 @pytest.fixture(scope="module")
 def manifest(tmp_path_factory: pytest.TempPathFactory) -> Node:
-    """What dbt makes of the project, parsed without a warning."""
+    """dbt's manifest of the project, parsed without a warning."""
     project = Project(tmp_path_factory.mktemp("parse"))
     outcome = project.dbt("--warn-error", "parse")
     assert outcome.code == 0, outcome.out
@@ -26,14 +26,14 @@ def manifest(tmp_path_factory: pytest.TempPathFactory) -> Node:
     return content
 
 
-def ours(nodes: Node, *kinds: str) -> list[Node]:
-    """Our own nodes of these kinds."""
+def project_nodes(nodes: Node, *kinds: str) -> list[Node]:
+    """The project's own nodes of these kinds."""
     return [n for n in nodes.values() if n["package_name"] == "litellm_cbf" and n["resource_type"] in kinds]
 
 
 def test_models_seeds_sources_and_tests_are_described(manifest: Node) -> None:
-    nodes = ours(manifest["nodes"], "model", "seed") + ours(manifest["sources"], "source")
-    nodes += [n for n in ours(manifest["nodes"], "test") if "test_metadata" not in n or not n["test_metadata"]]
+    nodes = project_nodes(manifest["nodes"], "model", "seed") + project_nodes(manifest["sources"], "source")
+    nodes += [n for n in project_nodes(manifest["nodes"], "test") if "test_metadata" not in n or not n["test_metadata"]]
     assert len(nodes) > 20
     assert [n["name"] for n in nodes if not n["description"].strip()] == []
     columns = [f"{n['name']}.{c['name']}" for n in nodes for c in n["columns"].values() if not c["description"].strip()]
@@ -43,7 +43,7 @@ def test_models_seeds_sources_and_tests_are_described(manifest: Node) -> None:
 def test_every_column_that_a_model_has_is_described(tmp_path: Path, manifest: Node) -> None:
     project = Project(tmp_path)
     project.build()
-    for node in ours(manifest["nodes"], "model", "seed"):
+    for node in project_nodes(manifest["nodes"], "model", "seed"):
         found = project.rows(
             f"select column_name from information_schema.columns where table_schema = 'cbf' and table_name = '{node['name']}'"
         )
@@ -51,11 +51,11 @@ def test_every_column_that_a_model_has_is_described(tmp_path: Path, manifest: No
 
 
 def test_macros_and_their_arguments_are_described(manifest: Node) -> None:
-    """All but the engines' implementations of a dispatched macro, which do what that says."""
-    macros = [m for m in ours(manifest["macros"], "macro") if not m["name"].startswith(IMPLEMENTATIONS)]
+    """All except implementations of a dispatched macro for one engine, which its description covers."""
+    macros = [m for m in project_nodes(manifest["macros"], "macro") if not m["name"].startswith(IMPLEMENTATIONS)]
     assert len(macros) > 40
     assert [m["name"] for m in macros if not m["description"].strip()] == []
-    # dbt does not read the arguments of a generic test, and lets none be described.
+    # dbt does not support descriptions of the arguments of a generic test.
     for macro in (m for m in macros if not m["name"].startswith("test_")):
         (signature,) = re.findall(rf"macro\s+{macro['name']}\(([^)]*)\)", macro["macro_sql"])
         expected = [argument.split("=")[0].strip() for argument in signature.split(",") if argument.strip()]

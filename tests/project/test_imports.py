@@ -1,4 +1,4 @@
-"""Imports between the loader's packages run one way, and what is slow or optional stays where it belongs."""
+"""Imports between the loader's packages run one way, and only the client imports requests."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ import pytest
 
 from tests.support.project import ROOT
 
-# From the top down: a package may import those below it and nothing above. Modules of `loader` itself are the ground.
+# From the top down: a package may import those below it and nothing above. Modules of `loader` itself are called `ground`.
 LAYERS = ("cli", "service", "runs", "audit", "bucket", "delivery", "warehouse", "config", "ground")
 GROUND = {"errors", "lines", "money", "hours", "stopping", "progress"}
-# Beside the layers: what each may import of the loader.
+# Packages outside of the layers, and what they may import.
 BESIDE = {"cloudzero": {"config", "ground"}, "sandbox": {"ground"}}
-# Which of them a layer may import.
+# Which layers may import them.
 MAY_USE = {"cloudzero": {"cli", "service", "runs", "audit", "bucket", "delivery"}, "sandbox": {"cli"}}
 MODULES = sorted((ROOT / "loader").rglob("*.py"))
 
@@ -27,7 +27,7 @@ def package_of(module: str) -> str:
 
 
 def imported(path: Path) -> Iterator[tuple[int, str]]:
-    """The modules of the loader that a file imports, wherever in the file and also for types only."""
+    """The modules of the loader that a file imports, anywhere in the file, including imports for types only."""
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "loader":
             names = [f"loader.{alias.name}" for alias in node.names] if node.module == "loader" else [str(node.module)]

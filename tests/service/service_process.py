@@ -85,7 +85,7 @@ def serving(
 
 @dataclass
 class Process:
-    """A loader command that runs while the test goes on. Its stderr is read as it is written."""
+    """A loader command in the background. Its stderr is read as it is written."""
 
     popen: subprocess.Popen[str]
     lines: list[str] = field(default_factory=list)

@@ -11,9 +11,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from loader.audit.reconcile import whole_days
-from loader.delivery.push import whole_months
 from loader.errors import UsageError
-from loader.hours import WINDOW_NAMES, Window, between, by_name, floor_hour, months, next_month, parse_time
+from loader.hours import (
+    WINDOW_NAMES,
+    Window,
+    between,
+    by_name,
+    floor_hour,
+    months,
+    next_month,
+    parse_time,
+    whole_months,
+)
 
 UTC = timezone.utc
 NOW = datetime(2024, 3, 10, 20, 34, 56, tzinfo=UTC)

@@ -1,4 +1,4 @@
--- Money in = money out, hour by hour and stream by stream: cbf_hours speaks of every line.
+-- Money in = money out, hour by hour and stream by stream: cbf_hours counts every line.
 with
 
 lines as (

@@ -14,7 +14,6 @@ import psycopg2.extras
 from psycopg2 import sql
 
 MIGRATIONS = Path(litellm_proxy_extras.__file__).parent / "migrations"
-JSON_COLUMNS = ("metadata", "request_tags")
 
 
 class Server:

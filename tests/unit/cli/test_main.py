@@ -1,4 +1,4 @@
-"""What a user's mistakes look like: one line, the right exit code, nothing sent."""
+"""A user's mistake is reported in one line, with the right exit code, and nothing is sent."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def test_wrong_input(arguments: tuple[str, ...], code: int, words: tuple[str, ..
 
 
 @pytest.mark.parametrize("missing", ["CLOUDZERO_API_KEY", "CLOUDZERO_CONNECTION_ID"])
-def test_missing_credentials_say_what_litellms_users_know(missing: str, built: Project) -> None:
+def test_missing_credentials_have_litellms_message(missing: str, built: Project) -> None:
     outcome = built.loader(*PUSH, **{missing: ""})
     fails(outcome, 3)
     assert outcome.err == f"Error: {MISSING_CREDENTIALS}\n"
@@ -102,13 +102,13 @@ def test_wrong_key(built: Project) -> None:
         assert server.sandbox.state()["streams"] == {}
 
 
-def test_nothing_to_send_is_no_failure(built: Project) -> None:
+def test_nothing_to_send_is_not_an_error(built: Project) -> None:
     outcome = built.loader("push", "--start", "2023-01-01", "--end", "2023-02-01")
     assert (outcome.code, outcome.out) == (0, "")
     assert "Nothing to send" in outcome.err
 
 
-def test_times_within_an_hour_are_widened_and_said_so(built: Project) -> None:
+def test_times_within_an_hour_are_widened_with_a_notice(built: Project) -> None:
     outcome = built.loader(
         "dry-run", "--start", "2024-01-15T14:10:00", "--end", "2024-01-15T14:20:00", "--format", "ndjson"
     )
@@ -195,7 +195,7 @@ def test_a_warehouse_that_was_never_built(tmp_path: Path) -> None:
     fails(project.loader("dry-run"), 3, "schema 'cbf'", "dbt build")
     check = project.loader("check", **GIVEN)
     assert check.code == 3
-    assert check.out.count("FAILED") == 2  # the views, and the host that does not answer
+    assert check.out.count("FAILED") == 2  # the views, and the host that cannot be reached
 
 
 def test_a_missing_file_whose_path_has_the_word_lock_is_not_waited_for(tmp_path: Path) -> None:
@@ -205,7 +205,7 @@ def test_a_missing_file_whose_path_has_the_word_lock_is_not_waited_for(tmp_path:
 
 
 def hold_open(path: str, opened: multiprocessing.synchronize.Event, done: multiprocessing.synchronize.Event) -> None:
-    """Write to a DuckDB file until told to stop."""
+    """Write to a DuckDB file until `stop` is set."""
     with duckdb.connect(path):
         opened.set()
         done.wait(60)
@@ -227,14 +227,14 @@ def test_a_file_that_another_process_writes_to_is_waited_for_and_named(built: Pr
     assert built.loader("dry-run").code == 0
 
 
-def test_postgres_that_is_down_or_not_ours(litellm_database: Callable[[], Database], tmp_path: Path) -> None:
+def test_postgres_that_is_down_or_without_the_views(litellm_database: Callable[[], Database], tmp_path: Path) -> None:
     project = Project(tmp_path, litellm_database())
     fails(project.loader("dry-run"), 3, "cbf", "dbt build")
     fails(project.loader("dry-run", PGHOST=str(tmp_path)), 3, "cannot be reached", str(tmp_path))
     fails(project.loader("dry-run", PGDATABASE="nope"), 3, "nope")
 
 
-def test_a_password_that_is_really_asked_for_is_used_and_never_shown(
+def test_a_required_password_is_used_and_never_shown(
     postgres: Server, litellm_database: Callable[[], Database], tmp_path: Path
 ) -> None:
     project = Project(tmp_path, litellm_database())
@@ -247,14 +247,14 @@ def test_a_password_that_is_really_asked_for_is_used_and_never_shown(
     fails(project.loader("dry-run", PGUSER="reader", PGPASSWORD="wrong"), 3, "cannot be reached", "password")
     shut_out = project.loader("dry-run", PGUSER="reader", PGPASSWORD=password)
     fails(shut_out, 3, "no permission to read schema cbf", "Grant")
-    # All that the loader needs.
+    # The rights that the loader needs.
     project.write(
         "grant usage on schema cbf to reader; grant select on cbf.cbf_lines, cbf.cbf_hours, cbf.cbf_as_of to reader"
     )
     let_in = project.loader("dry-run", PGUSER="reader", PGPASSWORD=password)
     assert let_in.code == 0, let_in.err
     assert "4711" not in shut_out.err + let_in.err + let_in.out
-    # libpq's own file instead of the variable: for dbt and the loader, and only when nobody else can read it.
+    # libpq's own file instead of the variable: for dbt and the loader, and only if no other user can read it.
     password_file = tmp_path / "pgpass"
     password_file.write_text(f"*:*:*:reader:{password}\n", encoding="utf-8")
     password_file.chmod(0o640)
@@ -266,5 +266,5 @@ def test_a_password_that_is_really_asked_for_is_used_and_never_shown(
     assert "hello" in project.dbt("show", "--inline", "select 'hello' as word").out
 
 
-def test_the_page_of_commands_is_what_help_says() -> None:
+def test_the_page_of_commands_is_the_output_of_help() -> None:
     assert PAGE.read_text(encoding="utf-8") == render(), "run `make docs`"

@@ -1,4 +1,4 @@
-"""Several streams, one after the other: what one error says of several, and what a signal leaves."""
+"""Several streams, one after the other: the error for several failures, and the effect of a signal."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from loader.errors import ConfigurationError, GuardError, LoaderError, LockedErr
 from loader.stopping import StopSignal
 
 STREAMS = [Stream(f"conn-{name}", "https://host", name) for name in ("", "a", "b")]
-LOCKED, HELD = LockedError("Another push is under way."), GuardError("Held back 1 hour.")
+LOCKED, HELD = LockedError("Another push is in progress."), GuardError("Held back 1 hour.")
 UNSURE = UnknownOutcomeError("No answer.")
 
 
 def run(errors: Mapping[str, LoaderError]) -> None:
-    """Work that fails for the streams of these names."""
+    """Run work that fails for the streams with these names."""
 
     def work(stream: Stream) -> str:
         if stream.name in errors:
@@ -34,13 +34,13 @@ def run(errors: Mapping[str, LoaderError]) -> None:
         (
             {"": LOCKED, "a": LOCKED, "b": LOCKED},
             LockedError,
-            "3 of 3 streams failed: default, a, b. default: Another push is under way.",
+            "3 of 3 streams failed: default, a, b. default: Another push is in progress.",
         ),
-        ({"a": LOCKED}, LockedError, "1 of 3 streams failed: a. The others succeeded. a: Another push is under way."),
+        ({"a": LOCKED}, LockedError, "1 of 3 streams failed: a. The others succeeded. a: Another push is in progress."),
         (
             {"a": LOCKED, "b": HELD},
             GuardError,
-            "2 of 3 streams failed: a, b. The others succeeded. a: Another push is under way.",
+            "2 of 3 streams failed: a, b. The others succeeded. a: Another push is in progress.",
         ),
         (
             {"a": HELD, "b": UNSURE},
@@ -57,7 +57,7 @@ def test_several_failures_are_one_error(errors: dict[str, LoaderError], kind: ty
     assert str(caught.value) == words
 
 
-def test_a_signal_that_no_work_saw_leaves_the_other_streams() -> None:
+def test_a_signal_between_two_streams_skips_the_others() -> None:
     stop, begun = StopSignal(), list[str]()
 
     def work(stream: Stream) -> None:
@@ -69,7 +69,7 @@ def test_a_signal_that_no_work_saw_leaves_the_other_streams() -> None:
     assert (begun, caught.value.signal_number) == ([""], signal.SIGINT)
 
 
-def test_work_that_is_stopped_says_which_streams_are_left() -> None:
+def test_a_stop_during_a_stream_names_the_streams_that_are_left() -> None:
     with pytest.raises(StoppedError, match=r"^Sent: 1 hours\. Not begun: b\.$"):
         run({"a": StoppedError("Sent: 1 hours.", signal.SIGTERM)})
     with pytest.raises(StoppedError, match=r"^Sent: 1 hours\.$"):

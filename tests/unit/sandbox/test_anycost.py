@@ -46,7 +46,7 @@ def post(sandbox: AnyCostSandbox, content: bytes, path: str = DROPS, **headers: 
 
 
 def rows_held(sandbox: AnyCostSandbox, month: str = "2024-01", **headers: str) -> list[Row]:
-    """What AnyCost gives back."""
+    """The rows that the sandbox returns."""
     sent = {"Authorization": KEY} | {name.replace("_", "-"): value for name, value in headers.items()}
     answer = sandbox.handle("GET", f"{DROPS}/{month}", sent, None)
     rows: list[Row] = json.loads(answer.body)["billing_drop"] if answer.status == 200 else []
@@ -55,7 +55,7 @@ def rows_held(sandbox: AnyCostSandbox, month: str = "2024-01", **headers: str) -
 
 @pytest.fixture
 def sandbox() -> AnyCostSandbox:
-    """An empty one."""
+    """An empty sandbox."""
     return AnyCostSandbox(KEY)
 
 
@@ -236,7 +236,7 @@ def test_concurrent_requests_are_counted_and_rejected() -> None:
 
 @pytest.fixture
 def server() -> Iterator[SandboxServer]:
-    """One with a small limit, on a socket."""
+    """A sandbox with a small limit, on a socket."""
     with serve_sandbox(AnyCostSandbox(KEY, Limits(body_bytes=1000))) as server:
         yield server
 

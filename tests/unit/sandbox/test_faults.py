@@ -40,7 +40,7 @@ ROWS = 3
 
 @dataclass
 class Pause:
-    """A latency that lasts until it is let go."""
+    """A latency that lasts until it is released."""
 
     entered: threading.Event
     go: threading.Event
@@ -53,8 +53,8 @@ class Pause:
 
 
 @dataclass
-class Place:
-    """A sandbox on a socket, and the loader's client of it."""
+class SandboxAndClient:
+    """A sandbox on a socket, and a client for it."""
 
     url: str
     sandbox: AnyCostSandbox
@@ -63,33 +63,35 @@ class Place:
 
     @property
     def rows(self) -> int:
-        """Rows held."""
+        """The number of rows stored."""
         months = self.sandbox.state()["streams"].get("c1", {})
         return sum(month["rows"] for month in months.values())
 
 
 def client_of(url: str) -> AnyCost:
-    """Gives up soon: a connection that is not closed at once is a timeout, which tests tell from a cut."""
+    """A client with a short timeout, so that a connection that stays open is told apart from one that was cut."""
     return AnyCost(Credentials(Secret(KEY), "c1", url), timeouts=(10.0, 10.0))
 
 
 @contextmanager
-def place(*kinds: str, rate: float = 1.0, seed: int = 1, reads: bool = False, **more: Any) -> Iterator[Place]:
+def running_sandbox(
+    *kinds: str, rate: float = 1.0, seed: int = 1, reads: bool = False, **more: Any
+) -> Iterator[SandboxAndClient]:
     """A sandbox server that injects faults of these kinds."""
     faults = FaultInjector(seed, rate, 0.001, kinds or KINDS, reads, **more)
     with serve_sandbox(AnyCostSandbox(KEY, faults=faults)) as server, client_of(server.url) as client:
-        yield Place(server.url, server.sandbox, faults, client)
+        yield SandboxAndClient(server.url, server.sandbox, faults, client)
 
 
 def body_of(operation: str = "sum", resource: str = "czrn:a") -> Body:
-    """A body of a few rows in one hour. Adding is the default: what takes effect twice shows."""
+    """A body of a few rows in one hour. With `sum`, the default, a body that takes effect twice is noticed."""
     (delivery,) = body_groups([line(resource=f"{resource}:{n}") for n in range(ROWS)], operation)
     (body,) = delivery.bodies
     return body
 
 
 def outcome(act: Callable[[], Any]) -> tuple[type, Any]:
-    """What came of it: the type, and the row count or the message."""
+    """The result: its type, and the row count or the message."""
     try:
         receipt = act()
     except LoaderError as error:
@@ -98,7 +100,7 @@ def outcome(act: Callable[[], Any]) -> tuple[type, Any]:
 
 
 def until(happened: Callable[[], bool]) -> None:
-    """Wait for what another thread does."""
+    """Wait until another thread has done something."""
     for _ in range(3000):
         if happened():
             return
@@ -106,7 +108,7 @@ def until(happened: Callable[[], bool]) -> None:
     raise AssertionError("It did not happen.")
 
 
-# kind: (error, words of it, whether the drop took effect, what the same key gives afterwards, without faults)
+# kind: (error, words of its message, whether the body took effect, the later response to the same key without faults)
 AFTERWARDS: dict[str, tuple[type[LoaderError] | None, str, bool, type[LoaderError] | None]] = {
     "latency_before": (None, "", True, None),
     "latency_after": (None, "", True, None),
@@ -127,7 +129,7 @@ def test_every_kind_is_tested() -> None:
 @pytest.mark.parametrize("kind", KINDS)
 def test_what_takes_effect_and_what_a_repeated_key_gets(kind: str) -> None:
     error, words, took_effect, then = AFTERWARDS[kind]
-    with place(kind) as here:
+    with running_sandbox(kind) as here:
         kind_of_first, first = outcome(lambda: here.client.post(body_of(), "k1"))
         assert here.rows == (ROWS if took_effect else 0)
         assert here.faults.counts == {kind: 1}
@@ -144,7 +146,7 @@ def test_what_takes_effect_and_what_a_repeated_key_gets(kind: str) -> None:
             assert (kind_of_second, second) == (kind_of_first, first)
         else:
             assert second == (first if kind == "wrong_row_count" else ROWS)
-        # An answer from memory adds nothing; what never took effect and is not remembered does now.
+        # A stored response adds no rows; a body that had no effect and no stored response takes effect now.
         held = ROWS if took_effect or kind == "cut_before" else 0
         assert here.rows == held
         assert here.client.post(body_of(), "k2").row_count == ROWS
@@ -153,7 +155,7 @@ def test_what_takes_effect_and_what_a_repeated_key_gets(kind: str) -> None:
 
 
 def test_a_repeated_key_gets_the_stored_response_without_faults() -> None:
-    with place(rate=0.0) as here:
+    with running_sandbox(rate=0.0) as here:
         first = here.client.post(body_of(), "k1")
         here.faults.rate = 1.0
         assert [here.client.post(body_of(), "k1") for _ in range(20)] == [first] * 20
@@ -162,7 +164,7 @@ def test_a_repeated_key_gets_the_stored_response_without_faults() -> None:
 
 def test_retry_after_of_a_429_is_missing_or_seconds_or_a_date() -> None:
     forms, waits = set(), []
-    with place("too_many_requests") as here, requests.Session() as session:
+    with running_sandbox("too_many_requests") as here, requests.Session() as session:
         for number in range(40):
             with pytest.raises(RetryableError) as caught:
                 here.client.post(body_of(), f"k{number}")
@@ -177,8 +179,8 @@ def test_retry_after_of_a_429_is_missing_or_seconds_or_a_date() -> None:
     assert any(waits)
 
 
-def made(faults: FaultInjector, count: int, is_read: bool = False) -> list[tuple[str, int, bool, bytes]]:
-    """What becomes of so many drops."""
+def responses_to(faults: FaultInjector, count: int, is_read: bool = False) -> list[tuple[str, int, bool, bytes]]:
+    """The responses to so many bodies."""
     good = Response(200, b'{"connection":{"row_count":3}}')
     answers = [faults.apply(lambda: good, is_read) for _ in range(count)]
     return [(a.fault, a.status, a.is_cut, a.body) for a in answers]
@@ -186,37 +188,37 @@ def made(faults: FaultInjector, count: int, is_read: bool = False) -> list[tuple
 
 def test_the_same_seed_gives_the_same_faults() -> None:
     slept: list[list[float]] = [[], []]
-    first, second = (made(FaultInjector(7, 0.5, 9.0, sleep=each.append), 300) for each in slept)
+    first, second = (responses_to(FaultInjector(7, 0.5, 9.0, sleep=each.append), 300) for each in slept)
     assert first == second
     assert slept[0] == slept[1]
     assert 0 < max(slept[0]) <= 9.0
     assert {kind for kind, *_ in first} == {*KINDS, ""}
-    assert first != made(FaultInjector(8, 0.5, 0.0), 300)
+    assert first != responses_to(FaultInjector(8, 0.5, 0.0), 300)
 
 
 def test_the_rate_is_the_share_of_faults_and_they_are_counted() -> None:
     faults = FaultInjector(3, 0.2, 0.0)
-    kinds = [kind for kind, *_ in made(faults, 1000)]
+    kinds = [kind for kind, *_ in responses_to(faults, 1000)]
     assert 150 < len([kind for kind in kinds if kind]) < 250
     assert faults.counts == {kind: kinds.count(kind) for kind in KINDS}
 
 
 def test_a_change_of_rate_or_a_read_affects_no_other_request() -> None:
-    whole = made(FaultInjector(5, 0.5, 0.0), 90)
+    whole = responses_to(FaultInjector(5, 0.5, 0.0), 90)
     faults = FaultInjector(5, 0.5, 0.0, reads=True)
-    parts = made(faults, 30)
-    made(faults, 11, is_read=True)
+    parts = responses_to(faults, 30)
+    responses_to(faults, 11, is_read=True)
     faults.rate = 0.0
-    quiet = made(faults, 30)
+    quiet = responses_to(faults, 30)
     faults.rate = 0.5
-    parts += quiet + made(faults, 30)
+    parts += quiet + responses_to(faults, 30)
     assert {kind for kind, *_ in quiet} == {""}
     assert parts[:30] == whole[:30]
     assert parts[60:] == whole[60:]
 
 
 def test_faults_can_be_switched_off_and_on() -> None:
-    with place("server_error_before", rate=0.0) as here:
+    with running_sandbox("server_error_before", rate=0.0) as here:
         here.client.post(body_of(), "k1")
         here.faults.rate = 1.0
         with pytest.raises(RetryableError):
@@ -230,7 +232,7 @@ def test_faults_can_be_switched_off_and_on() -> None:
 @pytest.mark.parametrize(("kind", "held"), [("latency_before", 0), ("latency_after", ROWS)])
 def test_a_stream_is_busy_during_latency(kind: str, held: int) -> None:
     pause = Pause(threading.Event(), threading.Event())
-    with place(kind, sleep=pause) as here, client_of(here.url) as second:
+    with running_sandbox(kind, sleep=pause) as here, client_of(here.url) as second:
         first = threading.Thread(target=here.client.post, args=(body_of(), "k1"))
         first.start()
         try:
@@ -245,7 +247,7 @@ def test_a_stream_is_busy_during_latency(kind: str, held: int) -> None:
             pause.go.set()
             first.join(30)
         assert here.rows == ROWS
-        # Neither 409 is kept: the one key gets the first answer, the other is new.
+        # Neither 409 is stored: one key gets the first response, the other is a new request.
         assert second.post(body_of(), "k1").row_count == ROWS
         assert here.rows == ROWS
         second.post(body_of(), "k2")
@@ -263,7 +265,7 @@ urllib.request.urlopen(urllib.request.Request(url, body.encode(), headers))
 
 def test_the_request_of_a_killed_client_takes_effect(capfd: pytest.CaptureFixture[str]) -> None:
     pause = Pause(threading.Event(), threading.Event())
-    with place("latency_before", sleep=pause) as here:
+    with running_sandbox("latency_before", sleep=pause) as here:
         sender = subprocess.Popen([sys.executable, "-c", SENDER, here.url + DROPS, KEY, body_of().content.decode()])
         try:
             assert pause.entered.wait(30)
@@ -289,7 +291,7 @@ def test_an_incomplete_request_has_no_effect_and_its_key_is_not_stored(
     def is_handling() -> bool:
         return any("process_request" in each.name for each in threading.enumerate() if each not in others)
 
-    with place(rate=0.0) as here:
+    with running_sandbox(rate=0.0) as here:
         host, port = here.url.removeprefix("http://").split(":")
         body = body_of().content
         head = f"POST {DROPS} HTTP/1.1\r\nHost: {host}\r\nAuthorization: {KEY}\r\ncloudzero-idempotency-key: k1\r\n"
@@ -322,7 +324,7 @@ def test_an_incomplete_request_has_no_effect_and_its_key_is_not_stored(
 )
 def test_reads_have_faults_only_if_enabled(kind: str, error: type[LoaderError] | None) -> None:
     for reads in (False, True):
-        with place(kind, rate=0.0, reads=reads) as here:
+        with running_sandbox(kind, rate=0.0, reads=reads) as here:
             here.client.post(body_of(), "k1")
             here.faults.rate = 1.0
             if reads and error:
@@ -344,7 +346,7 @@ def test_the_response_to_a_rejected_body_is_not_distorted(kind: str) -> None:
 
 
 def test_a_wrong_key_and_validation_have_no_faults() -> None:
-    with place("cut_before") as here:
+    with running_sandbox("cut_before") as here:
         assert here.client.validate(body_of().content) == []
         with AnyCost(Credentials(Secret("wrong"), "c1", here.url)) as stranger, pytest.raises(RejectedError):
             stranger.post(body_of(), "k0")
@@ -352,7 +354,7 @@ def test_a_wrong_key_and_validation_have_no_faults() -> None:
 
 
 def test_the_state_and_the_page_show_the_faults() -> None:
-    with place("cut_after", "too_many_requests", rate=0.0) as here:
+    with running_sandbox("cut_after", "too_many_requests", rate=0.0) as here:
         here.client.post(body_of(), "k1")
         assert b"Faults injected" not in requests.get(here.url, timeout=10).content
         here.faults.rate = 1.0
@@ -372,7 +374,7 @@ def test_the_state_and_the_page_show_the_faults() -> None:
 
 
 def hours_of(sandbox: AnyCostSandbox) -> dict[str, Any]:
-    """The hours of the month, as the state tells them."""
+    """The hours of the month in the state."""
     hours: dict[str, Any] = sandbox.state()["streams"]["c1"][MONTH]["hours"]
     return hours
 
@@ -400,7 +402,7 @@ def test_the_digest_of_an_hour_does_not_depend_on_the_order_of_rows() -> None:
 def test_a_delivery_with_faults_stores_the_same_as_one_without(seed: int) -> None:
     lines = [line(n // 4, resource=f"czrn:{n}", start=datetime(2024, 1, 1, tzinfo=timezone.utc)) for n in range(48)]
     clean, ended = AnyCostSandbox(KEY), FakeTime()
-    with place(rate=0.6, seed=seed) as here:
+    with running_sandbox(rate=0.6, seed=seed) as here:
         for part in range(0, 48, 4):
             hour = lines[part : part + 4]
             (delivery,) = body_groups(hour, "replace_hourly")
@@ -437,14 +439,16 @@ def test_the_options_of_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
     )
     assert (limits, faults.rate) == (Limits(500_000, 10, 2_000_000), 0.5)
     monkeypatch.setattr(time, "sleep", lambda _: None)
-    assert [kind for kind, *_ in made(faults, 50)] == [kind for kind, *_ in made(FaultInjector(7, 0.5, 0.0), 50)]
+    assert [kind for kind, *_ in responses_to(faults, 50)] == [
+        kind for kind, *_ in responses_to(FaultInjector(7, 0.5, 0.0), 50)
+    ]
     assert start("--lift-limits", "--month-rows", "10")[0] == Limits.none()
     for wrong in (("--trouble", "1.5"), ("--body-mb", "0"), ("--month-rows", "0")):
         assert CliRunner().invoke(main, ["sandbox", *wrong]).exit_code == 2
 
 
 def test_the_request_log_of_a_cut_before_has_no_status() -> None:
-    with place("cut_before") as here:
+    with running_sandbox("cut_before") as here:
         outcome(lambda: here.client.post(body_of(), "k1"))
         (request,) = here.sandbox.state()["requests"]
         assert (request["status"], request["trouble"], request["rows"]) == (0, "cut_before", 0)

@@ -1,4 +1,4 @@
-"""Made-up spend logs: refusals first, then what is in the files."""
+"""Sample spend logs: invalid plans, where they are written, and their content."""
 
 import csv
 import json
@@ -46,7 +46,7 @@ def csv_rows(path: Path) -> list[Row]:
 
 
 def payload_rows(path: Path) -> list[Row]:
-    """Put a payload into the columns of its spend log; landing times are not in it."""
+    """Put a payload into the columns of its spend log; it has no created_at and updated_at."""
     rows = []
     for payload in json_lines(path):
         metadata = payload["metadata"]
@@ -75,7 +75,7 @@ def from_seconds(seconds: Decimal) -> datetime:
 
 
 def from_text(text: str) -> datetime:
-    """Read `T` or a blank, and any number of decimals: as PostgreSQL does, CSV has no trailing zeros."""
+    """Parse a time with `T` or a blank, and with any number of decimals: CSV has no trailing zeros."""
     whole, _, decimals = text.replace("T", " ").partition(".")
     return datetime.strptime(f"{whole}.{decimals or 0}+0000", "%Y-%m-%d %H:%M:%S.%f%z")
 
@@ -84,7 +84,7 @@ READERS = {"jsonl": json_lines, "parquet": parquet_rows, "csv": csv_rows, "paylo
 
 
 def common(row: Row) -> Row:
-    """Bring a row of any format into the same types; an absent value is an empty text."""
+    """Convert a row of any format to the same types; a missing value becomes an empty text."""
     same: Row = {}
     for name, value in row.items():
         if name in ("startTime", "endTime", "created_at", "updated_at"):
@@ -119,7 +119,7 @@ def rows(samples: dict[str, tuple[SampleReport, list[Row]]]) -> list[Row]:
     return samples["jsonl"][1]
 
 
-# What is rejected
+# Invalid plans
 
 
 @pytest.mark.parametrize(
@@ -217,7 +217,7 @@ def test_a_folder_with_the_name_of_a_sample_is_rejected(tmp_path: Path) -> None:
         write_sample(plan(), tmp_path)
 
 
-# Where it is written
+# Destination
 
 
 @pytest.mark.parametrize(("first", "second"), list(zip(FORMATS, (*FORMATS[1:], FORMATS[0]), strict=True)))
@@ -269,7 +269,7 @@ def test_until_defaults_to_now(tmp_path: Path) -> None:
     assert floor - timedelta(days=3) <= report.first <= report.last < floor + timedelta(hours=1)
 
 
-# What is in it
+# Content
 
 
 @pytest.mark.parametrize("kind", FORMATS)
@@ -309,7 +309,7 @@ def test_another_seed_gives_other_rows(rows: list[Row], tmp_path: Path) -> None:
 
 
 def test_the_totals_of_a_known_plan_are_stable(samples: dict[str, tuple[SampleReport, list[Row]]]) -> None:
-    """Guard against a DuckDB that hashes, rounds or prints otherwise; they change with the sample."""
+    """Fails if a version of DuckDB hashes, rounds or prints differently. A change of the sample changes them, too."""
     report = samples["jsonl"][0]
     assert report.spend == Decimal("20.7116668660000005025865776000")
     assert report.last == datetime(2026, 11, 24, 13, 59, 41, 618_000, tzinfo=timezone.utc)
@@ -362,14 +362,14 @@ def test_the_report_matches_the_files(kind: str, samples: dict[str, tuple[Sample
     assert (report.first, report.last) == (min(starts), max(starts))
 
 
-def test_rows_lie_in_the_window_and_land_after_their_end(rows: list[Row]) -> None:
+def test_rows_start_in_the_window_and_are_written_after_their_end(rows: list[Row]) -> None:
     assert len({row["request_id"] for row in rows}) == ROWS
     for row in rows:
         assert START <= row["startTime"] < END
         assert row["startTime"] < row["endTime"]
         assert timedelta(seconds=5) <= row["created_at"] - row["endTime"] <= timedelta(hours=19)
         assert row["updated_at"] == row["created_at"]
-    # None is more than a few minutes ahead of the clock, however late rows may land.
+    # None is more than a few minutes after the end, however late rows may arrive.
     assert max(row["created_at"] for row in rows) < END + timedelta(minutes=5)
     delays = sorted(row["created_at"] - row["endTime"] for row in rows)
     assert delays[ROWS * 98 // 100] <= timedelta(seconds=90) < timedelta(hours=1) < delays[-1]

@@ -1,4 +1,4 @@
-"""The JSON that an engine makes of a line: the same for a dry run and a push, and what the columns of cbf_lines hold."""
+"""The JSON of a line is the same for a dry run and a push, and has the values of the columns of cbf_lines."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ AWKWARD = (
 
 
 class Expected(NamedTuple):
-    """What a line must hold: its hour, its USD, and the members of its JSON object in their order."""
+    """The expected hour, USD, and members of the JSON object in order."""
 
     hour: datetime
     cost: Decimal
@@ -41,7 +41,7 @@ class Expected(NamedTuple):
 
 
 class Read(NamedTuple):
-    """All lines, read in each way."""
+    """All lines, read from the columns and by each method of Warehouse."""
 
     columns: list[Expected]
     ordered: list[Line]
@@ -50,7 +50,7 @@ class Read(NamedTuple):
 
 
 def from_columns(warehouse: Warehouse) -> list[Expected]:
-    """The lines as the columns of cbf_lines hold them, encoded by nobody, ordered by hour and resource/id."""
+    """The lines from the columns of cbf_lines, without JSON, ordered by hour and resource/id."""
     names, _, _ = warehouse.line_selection(None)
     relation, order = warehouse.relation("cbf_lines"), f"{quoted(HOUR_COLUMN)}, {quoted('resource/id')}"
     lines = []
@@ -66,7 +66,7 @@ def from_columns(warehouse: Warehouse) -> list[Expected]:
 
 
 def read(built: BuiltWarehouse, aliases: Sequence[str]) -> Read:
-    """Two hours of lines with these team aliases, read in each way."""
+    """Store two hours of lines with these team aliases, and read them in each way."""
     hour = [Usage(f"t{n}", f"{n}.10", alias.replace("'", "''")) for n, alias in enumerate(aliases)]
     built.put({0: hour, 1: hour[:2]})
     with open_warehouse(read_target(None, None, built.project.environment()), 30, print) as warehouse:
@@ -79,12 +79,12 @@ def read(built: BuiltWarehouse, aliases: Sequence[str]) -> Read:
 
 
 def parsed(lines: Sequence[Line]) -> list[Expected]:
-    """What the JSON of lines says."""
+    """The lines, parsed from their JSON."""
     return [Expected(line.hour, line.cost, list(json.loads(line.data).items())) for line in lines]
 
 
 def assert_one_encoding(found: Read) -> None:
-    """The same bytes in each way, and in them what the columns hold."""
+    """Assert that each method returns the same bytes, with the values of the columns."""
     assert sorted(found.unordered) == sorted(found.ordered)
     newest_first = [line for line in found.ordered if line.hour != START]
     assert found.newest == newest_first + [line for line in found.ordered if line.hour == START]
