@@ -4,7 +4,13 @@
     {%- if not is_run() -%}
         {{ return([duckdb_select_documents(duckdb_lines([sql_text(path)]))]) }}
     {%- endif -%}
-    {%- set files_of = spend_log_files_by_kind(run_query("select file from glob(" ~ sql_text(path) ~ ") order by file").columns[0].values(), path) -%}
+    {%- set files = run_query("select file from glob(" ~ sql_text(path) ~ ") order by file").columns[0].values() -%}
+    {%- set files_of = {} -%}
+    {%- for kind, same_files in spend_log_files_by_kind(files, path, []).items() -%}
+        {%- set literals = [] -%}
+        {%- for file in same_files -%}{%- do literals.append(sql_text(file)) -%}{%- endfor -%}
+        {%- do files_of.update({kind: literals}) -%}
+    {%- endfor -%}
     {%- set selects = [] -%}
     {%- if files_of.lines -%}
         {%- do selects.append(duckdb_select_documents(duckdb_lines(files_of.lines))) -%}
@@ -22,48 +28,6 @@
         {%- do selects.append(duckdb_select_columns("read_parquet([" ~ files | join(', ') ~ "], filename = 'litellm_cbf_file')", columns, 'parquet')) -%}
     {%- endfor -%}
     {{ return(selects) }}
-{% endmacro %}
-
-{# Files as SQL literals by kind: lines (of JSON), documents (whole files of JSON), csv, tsv, parquet. What is left out is said. #}
-{% macro spend_log_files_by_kind(files, path) %}
-    {%- set kinds = {
-        'jsonl': 'lines', 'ndjson': 'lines', 'json': 'documents', '': 'documents', 'csv': 'csv', 'tsv': 'tsv', 'parquet': 'parquet',
-        'pq': 'parquet',
-    } -%}
-    {%- set files_of = {'lines': [], 'documents': [], 'csv': [], 'tsv': [], 'parquet': []} -%}
-    {%- set others = [] -%}
-    {%- set beside = [] -%}
-    {%- for file in files -%}
-        {%- set name = modules.re.sub('[.](gz|zst)$', '', (file.split('/') | last) | lower) -%}
-        {%- set extension = name.split('.')[-1] if '.' in name else '' -%}
-        {#- LiteLLM's GCS logger names an object <day>/<response id>, without an extension. -#}
-        {%- if 'batch_line_items' in file.split('/') or 'audit_logs' in file.split('/') -%}
-            {%- do beside.append(file) -%}
-        {%- elif extension not in kinds or name[:1] in ['.', '_'] -%}
-            {%- do others.append(file) -%}
-        {%- else -%}
-            {%- do files_of[kinds[extension]].append(sql_text(file)) -%}
-        {%- endif -%}
-    {%- endfor -%}
-    {%- if beside -%}
-        {%- do exceptions.warn(
-            "LITELLM_SPEND_LOGS=" ~ path ~ " also matches " ~ beside | length ~ " file(s) of batch_line_items/ or audit_logs/ that are left"
-            ~ " out, such as " ~ beside[0] ~ ": they hold no spend logs"
-        ) -%}
-    {%- endif -%}
-    {%- if others -%}
-        {%- do exceptions.warn(
-            "LITELLM_SPEND_LOGS=" ~ path ~ " also matches " ~ others | length ~ " file(s) that are left out, such as '" ~ others[0]
-            ~ "': spend logs are read from .jsonl, .ndjson, .json, .csv, .tsv, .parquet and from files without an extension"
-        ) -%}
-    {%- endif -%}
-    {%- if not files -%}
-        {%- do exceptions.warn(
-            "No spend log file matches LITELLM_SPEND_LOGS=" ~ path ~ ": set it to a glob such as 'exports/*.parquet', or run"
-            ~ " `loader sample`. Hours that were summed before stay."
-        ) -%}
-    {%- endif -%}
-    {{ return(files_of) }}
 {% endmacro %}
 
 {# Lines as rows of one text. A line that is not UTF-8 is left out here, and counted by duckdb_rows_set_aside. #}

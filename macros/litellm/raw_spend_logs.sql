@@ -223,7 +223,7 @@
     {%- set names = [
         'user_api_key', 'user_api_key_hash', 'user_api_key_user_id', 'user_api_key_team_id', 'user_api_key_org_id',
         'user_api_key_project_id', 'user_api_key_project_alias', 'user_api_key_team_alias', 'user_api_key_user_email',
-        'user_api_key_alias', 'user_api_key_org_alias', 'spend_logs_metadata',
+        'user_api_key_alias', 'user_api_key_org_alias', 'spend_logs_metadata', 'batch_models',
     ] -%}
     {%- do stop_unless_utc() -%}
     with
@@ -235,24 +235,45 @@
         {%- endif %}
         {{ part }}
         {%- else %}
-        {{ spark_select_spend_logs(none, none) }}
+        {{ spark_select_fields({}, '(select 1) as nothing where false', 'cast(null as string)', 'cast(null as string)') }}
         {%- endfor %}
+    ),
+
+    documents as (
+        select
+            * except (metadata, request_tags),
+            {{ spark_json_document('request_tags') }} as tags,
+            {{ spark_json_document('metadata') }} as metadata,
+            not {{ is_one_of('trim(request_tags)', no_document_texts()) }} as has_tags,
+            not {{ is_one_of('trim(metadata)', no_document_texts()) }} as has_metadata
+        from rows_as_text
+    ),
+
+    typed as (
+        select
+            *,
+            {{ spark_json_type('tags') }} as tags_type,
+            {{ spark_json_type('metadata') }} as metadata_type
+        from documents
     ),
 
     named as (
         select
-            *,
-            {{ spark_json_document('request_tags') }} as tags,
+            * except (metadata),
+            has_metadata and not {{ is_one_of("coalesce(metadata, 'none')", no_document_texts()) }}
+            and coalesce(metadata_type, '') not in ('OBJECT', 'VOID') as has_unreadable_metadata,
+            has_tags and not {{ is_one_of("coalesce(tags, 'none')", no_document_texts()) }}
+            and coalesce(tags_type, '') not in ('ARRAY', 'VOID') as has_unreadable_tags,
             -- One pass over the document for all names.
-            from_json({{ spark_json_document('metadata') }}, '{{ names | join(' string, ') }} string') as names
-        from rows_as_text
+            from_json(case when metadata_type = 'OBJECT' then metadata end, '{{ names | join(' string, ') }} string') as names
+        from typed
     )
 
     select
         coalesce(request_id, id) as request_id,
         call_type,
         coalesce(nullif(api_key, ''), names.user_api_key, names.user_api_key_hash) as api_key,
-        {{ spark_number('coalesce(spend, response_cost)') }} as spend,
+        coalesce({{ spark_number('spend') }}, {{ spark_number('response_cost') }}) as spend,
         {{ spark_number('prompt_tokens') }} as prompt_tokens,
         {{ spark_number('completion_tokens') }} as completion_tokens,
         {{ spark_number('total_tokens') }} as total_tokens,
@@ -260,7 +281,7 @@
         ended_at,
         updated_at,
         coalesce(created_at, updated_at) as landed_at,
-        model,
+        coalesce(nullif(model, ''), from_json(names.batch_models, 'array<string>')[0]) as model,
         model_group,
         custom_llm_provider,
         coalesce(nullif(user_id, ''), names.user_api_key_user_id) as user_id,
@@ -275,9 +296,16 @@
         names.user_api_key_alias as api_key_alias,
         names.user_api_key_org_alias as organization_alias,
         names.user_api_key_project_alias as project_alias,
-        case when schema_of_variant(try_parse_json(tags)) like 'ARRAY%' then tags end as request_tags,
-        case when schema_of_variant(try_parse_json(names.spend_logs_metadata)) like 'OBJECT%' then names.spend_logs_metadata end
-            as spend_logs_metadata
+        case when tags_type = 'ARRAY' then tags end as request_tags,
+        case
+            when {{ spark_json_type(spark_json_document('names.spend_logs_metadata')) }} = 'OBJECT'
+                then {{ spark_json_document('names.spend_logs_metadata') }}
+        end as spend_logs_metadata,
+        source_file,
+        read_problem,
+        started_at is null and not {{ is_one_of('trim(start_text)', no_document_texts() + ['NaT']) }} as has_unreadable_start,
+        has_unreadable_metadata,
+        has_unreadable_tags
     from named
 {% endmacro %}
 

@@ -91,3 +91,49 @@
         else {{ number }} / 1000
     end
 {%- endmacro %}
+
+{# Files by kind: lines (of JSON), documents (whole files of JSON), csv, tsv, parquet. What is left out is said; `not_read` are
+   extensions that this engine does not read. #}
+{% macro spend_log_files_by_kind(files, path, not_read) %}
+    {%- set kinds = {
+        'jsonl': 'lines', 'ndjson': 'lines', 'json': 'documents', '': 'documents', 'csv': 'csv', 'tsv': 'tsv', 'parquet': 'parquet',
+        'pq': 'parquet',
+    } -%}
+    {%- set files_of = {'lines': [], 'documents': [], 'csv': [], 'tsv': [], 'parquet': []} -%}
+    {%- set others = [] -%}
+    {%- set beside = [] -%}
+    {%- for file in files -%}
+        {%- set name = (file.split('/') | last) | lower -%}
+        {%- set plain = modules.re.sub('[.](gz|zst)$', '', name) -%}
+        {%- set extension = plain.split('.')[-1] if '.' in plain else '' -%}
+        {%- set kind = kinds.get(extension) -%}
+        {%- if 'batch_line_items' in file.split('/') or 'audit_logs' in file.split('/') -%}
+            {%- do beside.append(file) -%}
+        {#- LiteLLM's GCS logger names an object <day>/<response id>, without an extension. -#}
+        {%- elif not kind or name[:1] in ['.', '_'] or extension in not_read or (kind == 'documents' and name != plain and not_read) -%}
+            {%- do others.append(file) -%}
+        {%- else -%}
+            {%- do files_of[kind].append(file) -%}
+        {%- endif -%}
+    {%- endfor -%}
+    {%- if beside -%}
+        {%- do exceptions.warn(
+            "LITELLM_SPEND_LOGS=" ~ path ~ " also matches " ~ beside | length ~ " file(s) of batch_line_items/ or audit_logs/ that are left"
+            ~ " out, such as '" ~ beside[0] ~ "': they hold no spend logs"
+        ) -%}
+    {%- endif -%}
+    {%- if others -%}
+        {%- do exceptions.warn(
+            "LITELLM_SPEND_LOGS=" ~ path ~ " also matches " ~ others | length ~ " file(s) that are left out, such as '" ~ others[0]
+            ~ "': spend logs are read from .jsonl, .ndjson, .json, " ~ ('' if not_read else '.csv, .tsv, ')
+            ~ ".parquet and from files without an extension"
+        ) -%}
+    {%- endif -%}
+    {%- if not files -%}
+        {%- do exceptions.warn(
+            "No spend log file matches LITELLM_SPEND_LOGS=" ~ path ~ ": set it to a glob such as 'exports/*.parquet', or run"
+            ~ " `loader sample`. Hours that were summed before stay."
+        ) -%}
+    {%- endif -%}
+    {{ return(files_of) }}
+{% endmacro %}
