@@ -1,159 +1,265 @@
-{# A list of selects that together read every file that matches the glob `path`: one for each kind of file. #}
+{# A list of selects that together read every file that `path`, a glob, matches: one for each kind of file and, for CSV and Parquet,
+   for each schema. #}
 {% macro duckdb_spend_log_files(path) %}
     {%- if not is_run() -%}
-        {%- set columns, files = duckdb_file_columns('json', [sql_text(path)])[0] -%}
-        {{ return([duckdb_select_spend_logs(duckdb_reader('json', files[0], columns), columns)]) }}
+        {{ return([duckdb_select_documents(duckdb_lines([sql_text(path)]))]) }}
     {%- endif -%}
-    {%- set kinds = {
-        'jsonl': 'json', 'ndjson': 'json', 'json': 'json', 'csv': 'csv', 'tsv': 'tsv', 'parquet': 'parquet', 'pq': 'parquet',
-    } -%}
-    {%- set files_of = {'json': [], 'csv': [], 'tsv': [], 'parquet': [], 'other': []} -%}
-    {%- for file in run_query("select file from glob(" ~ sql_text(path) ~ ") order by file").columns[0].values() -%}
-        {%- set extension = modules.re.sub('[.](gz|zst)$', '', file | lower).split('.')[-1] -%}
-        {%- do files_of[kinds.get(extension, 'other')].append(sql_text(file)) -%}
+    {%- set files = run_query("select file from glob(" ~ sql_text(path) ~ ") order by file").columns[0].values() -%}
+    {%- set files_of = {} -%}
+    {%- for kind, same_files in spend_log_files_by_kind(files, path, []).items() -%}
+        {%- set literals = [] -%}
+        {%- for file in same_files -%}{%- do literals.append(sql_text(file)) -%}{%- endfor -%}
+        {%- do files_of.update({kind: literals}) -%}
     {%- endfor -%}
-    {%- set others = files_of.pop('other') -%}
-    {%- if others -%}
-        {%- do exceptions.warn(
-            "LITELLM_SPEND_LOGS=" ~ path ~ " also matches " ~ others | length ~ " file(s) that are left out, such as " ~ others[0]
-            ~ ". Spend logs are read from .jsonl, .ndjson, .json, .csv, .tsv and .parquet"
-        ) -%}
-    {%- endif -%}
     {%- set selects = [] -%}
-    {%- for kind, files in files_of.items() if files -%}
-        {%- for columns, same_files in duckdb_file_columns(kind, files) -%}
-            {%- set reader = duckdb_reader(kind, '[' ~ same_files | join(', ') ~ ']', columns) -%}
-            {%- do selects.append(duckdb_select_spend_logs(reader, columns)) -%}
-        {%- endfor -%}
+    {%- if files_of.lines -%}
+        {%- do selects.append(duckdb_select_documents(duckdb_lines(files_of.lines))) -%}
+        {%- do selects.extend(duckdb_rows_set_aside('lines', files_of.lines, {})) -%}
+    {%- endif -%}
+    {%- if files_of.documents -%}
+        {%- do selects.extend(duckdb_document_files(files_of.documents)) -%}
+    {%- endif -%}
+    {%- for kind, columns, files in duckdb_csv_groups(files_of) -%}
+        {%- set reader = "read_csv([" ~ files | join(', ') ~ "], " ~ duckdb_csv_options(kind, columns) ~ ")" -%}
+        {%- do selects.append(duckdb_select_columns(reader, columns, kind)) -%}
+        {%- do selects.extend(duckdb_rows_set_aside(kind, files, columns)) -%}
     {%- endfor -%}
-    {%- if not selects -%}
+    {%- for columns, files in duckdb_parquet_groups(files_of.parquet) -%}
+        {%- do selects.append(duckdb_select_columns("read_parquet([" ~ files | join(', ') ~ "], filename = 'litellm_cbf_file')", columns, 'parquet')) -%}
+    {%- endfor -%}
+    {{ return(selects) }}
+{% endmacro %}
+
+{# Lines as rows of one text. A line that is not UTF-8 is left out here, and counted by duckdb_rows_set_aside. #}
+{% macro duckdb_lines(files) %}
+    {{ return(
+        "(select litellm_cbf_file as source_file, line as document, cast(null as varchar) as read_problem from read_csv([" ~ files | join(', ')
+        ~ "], " ~ duckdb_csv_options('lines', {}) ~ ") where trim(line) <> '')"
+    ) }}
+{% endmacro %}
+
+{# How a kind of file is written, as options of read_csv. The columns are given, not detected: DuckDB's sniffer would stop at a
+   broken line of any file. #}
+{% macro duckdb_csv_options(kind, columns) %}
+    {%- set common = "auto_detect = false, max_line_size = 67108864, buffer_size = 67108864, ignore_errors = true, filename = 'litellm_cbf_file', hive_partitioning = false" -%}
+    {%- if kind == 'lines' -%}
+        {{ return("columns = {'line': 'VARCHAR'}, delim = '\\x01', quote = '', escape = '', header = false, " ~ common) }}
+    {%- endif -%}
+    {%- set typed = [] -%}
+    {%- for name in columns -%}{%- do typed.append(sql_text(name) ~ ": 'VARCHAR'") -%}{%- endfor -%}
+    {{ return("columns = {" ~ typed | join(', ') ~ "}, " ~ duckdb_csv_dialect(kind) ~ ", " ~ common) }}
+{% endmacro %}
+
+{# COPY's text format (PostgreSQL, ClickHouse, MySQL) has no quotes: its escapes are undone by duckdb_copy_text. #}
+{% macro duckdb_csv_dialect(kind) %}
+    {%- if kind == 'copy_text' -%}
+        {{ return("header = true, delim = '\t', quote = '', escape = ''") }}
+    {%- endif -%}
+    {{ return("header = true, delim = '" ~ {'csv': ',', 'tsv': '\t'}[kind] ~ "', quote = '\"', escape = '\"'") }}
+{% endmacro %}
+
+{# Lines that read_csv cannot read, as rows with a read_problem: they are looked for before the run, because a query cannot see
+   them. Their text, which may be a prompt, is kept nowhere. #}
+{% macro duckdb_rows_set_aside(kind, files, columns) %}
+    {%- set table = 'litellm_cbf_' ~ kind ~ '_' ~ local_md5(files | join(','))[:8] -%}
+    {%- do run_query("drop table if exists " ~ table) -%}
+    {%- do run_query("drop table if exists " ~ table ~ "_scans") -%}
+    {%- do run_query(
+        "select count(*) from read_csv([" ~ files | join(', ') ~ "], " ~ duckdb_csv_options(kind, columns) ~ ", store_rejects = true,"
+        ~ " rejects_table = '" ~ table ~ "', rejects_scan = '" ~ table ~ "_scans')"
+    ) -%}
+    {%- set found = run_query(
+        "select distinct file_path, line, case when error_type = 'INVALID ENCODING' then 'not_utf8' else 'broken_csv_row' end as problem"
+        ~ " from " ~ table ~ " inner join " ~ table ~ "_scans using (scan_id, file_id) order by file_path, line"
+    ).rows -%}
+    {%- do run_query("drop table " ~ table) -%}
+    {%- do run_query("drop table " ~ table ~ "_scans") -%}
+    {%- set selects = [] -%}
+    {%- for file, line, problem in found -%}
         {%- do exceptions.warn(
-            "No spend log file matches LITELLM_SPEND_LOGS=" ~ path ~ ". To fix: set it to a glob such as 'exports/*.parquet', or run"
-            ~ " `loader sample`. Hours that were summed before are kept."
-        ) -%}
+            "the spend log file " ~ file ~ ", line " ~ line ~ " is " ~ ('not UTF-8' if problem == 'not_utf8' else 'not valid CSV')
+            ~ ": it is set aside, see rejected_spend_logs. To fix: correct or remove it and run dbt again."
+        ) if loop.index <= 20 -%}
+        {%- do selects.append(duckdb_select_fields(
+            {}, "(select " ~ sql_text(problem) ~ " as read_problem, " ~ sql_text(file) ~ " as source_file)", "source_file", "read_problem"
+        )) -%}
+    {%- endfor -%}
+    {{ return(selects) }}
+{% endmacro %}
+
+{# Selects for files that are JSON as a whole: one object, a list of objects, a wrapped list, or lines after all. Files up to 16 MB
+   are read as one text, so that one broken file does not stop the others; larger ones are streamed. #}
+{% macro duckdb_document_files(files) %}
+    {%- set small = [] -%}
+    {%- set large = [] -%}
+    {%- for file, size in run_query("select filename, size from read_blob([" ~ files | join(', ') ~ "])").rows -%}
+        {%- do (large if size > 16777216 or file.lower().endswith(('.gz', '.zst')) else small).append(sql_text(file)) -%}
+    {%- endfor -%}
+    {%- set selects = [] -%}
+    {%- set problem = "case when content[1:2] = '\\x1F\\x8B'::blob then 'gzip_without_suffix' when text is null then 'not_utf8' end" -%}
+    {%- if small -%}
+        {%- do selects.append(duckdb_select_documents(duckdb_documents(
+            "(select filename, content, try(decode(content)) as text, " ~ problem ~ " as read_problem from read_blob([" ~ small | join(', ')
+            ~ "]) where octet_length(content) > 0)"
+        ))) -%}
+    {%- endif -%}
+    {%- if large -%}
+        {%- do selects.append(duckdb_select_documents(duckdb_documents(
+            "(select filename, cast(json as varchar) as text, cast(null as varchar) as read_problem from read_json_objects([" ~ large | join(', ')
+            ~ "], maximum_object_size = 67108864, filename = true))"
+        ))) -%}
     {%- endif -%}
     {{ return(selects) }}
 {% endmacro %}
 
-{# What is read of a spend log row or a StandardLoggingPayload object: our column → its key in the file. #}
-{% macro file_fields() %}
-    {{ return({
-        'text': {
-            'request_id': 'request_id', 'id': 'id', 'call_type': 'call_type', 'api_key': 'api_key', 'spend': 'spend',
-            'response_cost': 'response_cost', 'prompt_tokens': 'prompt_tokens', 'completion_tokens': 'completion_tokens',
-            'total_tokens': 'total_tokens', 'model': 'model', 'model_group': 'model_group',
-            'custom_llm_provider': 'custom_llm_provider', 'user_id': 'user', 'team_id': 'team_id',
-            'organization_id': 'organization_id', 'end_user': 'end_user', 'agent_id': 'agent_id', 'status': 'status',
-        },
-        'time': {
-            'started_at': 'startTime', 'ended_at': 'endTime', 'created_at': 'created_at', 'updated_at': 'updated_at',
-        },
-        'document': {'request_tags': 'request_tags', 'metadata': 'metadata'},
-    }) }}
-{% endmacro %}
-
-{# Files as a table. For CSV, columns and dialect are given: if DuckDB detected them itself, it would report that a file is broken, but
-   not in which line. #}
-{% macro duckdb_reader(kind, files, columns) %}
-    {%- if kind == 'parquet' -%}
-        {{ return("read_parquet(" ~ files ~ ", union_by_name = true)") }}
-    {%- endif -%}
-    {%- set typed = [] -%}
-    {%- for name, type in columns.items() -%}{%- do typed.append(sql_text(name) ~ ': ' ~ sql_text(type)) -%}{%- endfor -%}
-    {%- set types = "columns = {" ~ typed | join(', ') ~ "}" -%}
-    {%- if kind == 'json' -%}
-        {{ return("read_json(" ~ files ~ ", " ~ types ~ ", maximum_object_size = 67108864)") }}
-    {%- endif -%}
-    {{ return("read_csv(" ~ files ~ ", " ~ types ~ ", auto_detect = false, " ~ duckdb_csv_dialect(kind) ~ ")") }}
-{% endmacro %}
-
-{# The dialect of CSV or TSV files, as options of read_csv. #}
-{% macro duckdb_csv_dialect(kind) %}
-    {%- set delimiter = {'csv': ',', 'tsv': '\t'}[kind] -%}
-    {{ return("header = true, delim = '" ~ delimiter ~ "', quote = '\"', escape = '\"', max_line_size = 67108864") }}
-{% endmacro %}
-
-{# Pairs of columns (name → type) and the files that have them. JSON files need not be opened: a key that a row lacks is null. Parquet
-   files are read together, by column name; CSV files in groups with the same header. #}
-{% macro duckdb_file_columns(kind, files) %}
-    {%- if kind == 'json' -%}
-        {%- set columns = {} -%}
-        {%- for type, fields in file_fields().items() -%}
-            {%- for key in fields.values() -%}
-                {%- do columns.update({key: 'JSON' if type == 'document' else 'VARCHAR'}) -%}
-            {%- endfor -%}
-        {%- endfor -%}
-        {{ return([(columns, files)]) }}
-    {%- endif -%}
-    {%- set groups = {} -%}
-    {%- for some_files in ([files | join(', ')] if kind == 'parquet' else files) -%}
-        {%- set reader = "read_parquet([" ~ some_files ~ "], union_by_name = true)" if kind == 'parquet' else
-            "read_csv(" ~ some_files ~ ", all_varchar = true, ignore_errors = true, " ~ duckdb_csv_dialect(kind) ~ ")" -%}
-        {%- set columns = {} -%}
-        {%- for row in run_query("describe select * from " ~ reader).rows -%}
-            {%- do columns.update({row[0]: row[1]}) -%}
-        {%- endfor -%}
-        {%- if 'startTime' not in columns or ('spend' not in columns and 'response_cost' not in columns) -%}
-            {{ exceptions.raise_compiler_error(
-                "LITELLM_SPEND_LOGS matches " ~ kind ~ " files that are not spend logs: they need the columns startTime and spend,"
-                ~ " and have: " ~ columns | join(', ')
-            ) }}
-        {%- endif -%}
-        {%- do groups.setdefault(columns | join('\n'), (columns, []))[1].append(some_files) -%}
+{# Texts of whole files as rows of one JSON object each. #}
+{% macro duckdb_documents(files) %}
+    {%- set wrapped = [] -%}
+    {%- for key in wrapper_keys() -%}{%- do wrapped.append("'$." ~ key ~ "'") -%}{%- endfor -%}
+    {%- set fixed = namespace(text='text') -%}
+    {%- for pattern, replacement in document_repairs()[:4] -%}
+        {%- set fixed.text = regexp_replace_all(fixed.text, pattern, replacement) -%}
     {%- endfor -%}
-    {{ return(groups.values() | list) }}
+    {%- set list_of = "try(from_json({}, '[\"JSON\"]'))" -%}
+    {{ return(
+        "(select filename as source_file, unnest(case when text is null then [null]"
+        ~ " when not json_valid(text) then list_filter(string_split(text, '\n'), lambda line: trim(line, ' \r\t') <> '')"
+        ~ " when json_type(text) = 'ARRAY' then coalesce(" ~ list_of.format('text') ~ ", [])"
+        ~ " when json_type(text) = 'OBJECT' and not json_exists(text, '$.startTime')"
+        ~ " then coalesce(" ~ list_of.format("list_filter(json_extract(text, [" ~ wrapped | join(', ') ~ "]), lambda value: json_type(value) = 'ARRAY')[1]")
+        ~ ", [text])"
+        ~ " else [text] end) as document, read_problem from (select * replace (case when json_valid(text) then text else "
+        ~ fixed.text ~ " end as text) from " ~ files ~ " as raw) as files)"
+    ) }}
 {% endmacro %}
 
-{# A select of the raw columns from `reader`, null where the files lack one. #}
-{% macro duckdb_select_spend_logs(reader, columns) %}
+{# A select of the raw columns from rows of `document` (the text of a JSON object), source_file and read_problem. Most documents are
+   read as they are; those that lack a column which nearly every request has are read again with their keys spelled as LiteLLM does. #}
+{% macro duckdb_select_documents(documents) %}
+    {%- set typed = [] -%}
+    {%- for type, fields in file_fields().items() -%}
+        {%- for key in fields.values() -%}
+            {%- do typed.append('"' ~ key ~ '":"' ~ ('JSON' if type == 'document' else 'VARCHAR') ~ '"') -%}
+        {%- endfor -%}
+    {%- endfor -%}
+    {%- set structure = sql_text('{' ~ typed | join(',') ~ '}') -%}
+    {%- set repaired = namespace(text='document') -%}
+    {%- for pattern, replacement in document_repairs() -%}
+        {%- set repaired.text = regexp_replace_all(repaired.text, pattern, replacement) -%}
+    {%- endfor -%}
+    {%- set is_complete = "exact.\"startTime\" is not null and coalesce(exact.spend, exact.response_cost) is not null"
+        ~ " and coalesce(exact.request_id, exact.id) is not null and exact.total_tokens is not null and exact.model <> ''" -%}
+    {%- set reader = "(select source_file, document, unnest(request), case when read_problem is not null then read_problem"
+        ~ " when request is null or ltrim(document, ' \t\ufeff') not like '{%' then 'not_json' end as read_problem"
+        ~ " from (select *, case when " ~ is_complete ~ " then exact else coalesce(try(from_json(" ~ repaired.text ~ ", " ~ structure
+        ~ ")), exact) end as request from (select *, try(from_json(document, " ~ structure ~ ")) as exact from " ~ documents
+        ~ " as documents) as parsed) as repaired)" -%}
+    {%- set types = {} -%}
+    {%- for type, fields in file_fields().items() -%}
+        {%- for key in fields.values() -%}{%- do types.update({key: ('"' ~ key ~ '"', 'VARCHAR')}) -%}{%- endfor -%}
+    {%- endfor -%}
+    {#- The payload of a batch names its models beside its metadata. -#}
+    {%- do types.update({'model': ("coalesce(nullif(model, ''), try(json_extract_string(document, '$.hidden_params.batch_models[0]')))", 'VARCHAR')}) -%}
+    {{ return(duckdb_select_fields(types, reader, 'source_file', 'read_problem')) }}
+{% endmacro %}
+
+{# A select of the raw columns from a file with columns: name → type. #}
+{% macro duckdb_select_columns(reader, columns, kind) %}
+    {%- set expressions = {} -%}
+    {%- for key, name in file_names(columns).items() -%}
+        {%- set type = columns[name] -%}
+        {%- set quoted = '"' ~ name | replace('"', '""') ~ '"' -%}
+        {%- do expressions.update({key: (duckdb_copy_text(quoted) if kind == 'copy_text' else quoted, type)}) -%}
+    {%- endfor -%}
+    {{ return(duckdb_select_fields(expressions, reader, 'litellm_cbf_file', 'cast(null as varchar)')) }}
+{% endmacro %}
+
+{# A select of the raw columns. `expressions` maps a key of file_fields → its SQL and type; the rest is null. #}
+{% macro duckdb_select_fields(expressions, reader, source_file, read_problem) %}
     {%- set fields = file_fields() -%}
-    {%- set selected = [] -%}
+    {%- set selected = [source_file ~ ' as source_file', read_problem ~ ' as read_problem'] -%}
     {%- for name, key in fields['text'].items() -%}
-        {%- do selected.append(('cast("' ~ key ~ '" as varchar)' if key in columns else 'cast(null as varchar)') ~ ' as ' ~ name) -%}
+        {%- do selected.append(('cast(' ~ expressions[key][0] ~ ' as varchar)' if key in expressions else 'cast(null as varchar)') ~ ' as ' ~ name) -%}
     {%- endfor -%}
     {%- for name, key in fields['time'].items() -%}
-        {%- do selected.append((duckdb_utc_timestamp('"' ~ key ~ '"', columns[key]) if key in columns else 'cast(null as timestamp)') ~ ' as ' ~ name) -%}
+        {%- do selected.append((duckdb_utc_timestamp(*expressions[key]) if key in expressions else 'cast(null as timestamp)') ~ ' as ' ~ name) -%}
     {%- endfor -%}
+    {%- set start, type = expressions.get('startTime', ('null', 'TIMESTAMP')) -%}
+    {%- do selected.append(('cast(null as varchar)' if type.startswith('TIMESTAMP') else 'cast(' ~ start ~ ' as varchar)') ~ ' as start_text') -%}
     {%- for name, key in fields['document'].items() -%}
-        {%- set nested = columns.get(key, 'VARCHAR') not in ['VARCHAR', 'JSON'] -%}
-        {%- set text = ('cast(to_json("' ~ key ~ '") as varchar)') if nested else ('cast("' ~ key ~ '" as varchar)') -%}
-        {%- do selected.append((text if key in columns else 'cast(null as varchar)') ~ ' as ' ~ name) -%}
+        {%- set column, type = expressions.get(key, ('null', 'VARCHAR')) -%}
+        {%- do selected.append(('cast(' ~ column ~ ' as varchar)' if type in ['VARCHAR', 'JSON'] else 'cast(to_json(' ~ column ~ ') as varchar)') ~ ' as ' ~ name) -%}
     {%- endfor -%}
     {{ return('select ' ~ selected | join(', ') ~ ' from ' ~ reader) }}
 {% endmacro %}
 
-{# UTC without an offset, truncated to milliseconds like LiteLLM's timestamp(3). A number is seconds since the epoch. Text with an offset must be
-   cast to timestamptz first, because DuckDB's cast to timestamp ignores the offset. #}
-{% macro duckdb_utc_timestamp(column, type) %}
-    {%- if type == 'TIMESTAMP WITH TIME ZONE' -%}
-        {{ return("date_trunc('millisecond', " ~ column ~ " at time zone 'UTC')") }}
-    {%- elif type.startswith('TIMESTAMP') -%}
-        {{ return("date_trunc('millisecond', cast(" ~ column ~ " as timestamp))") }}
-    {%- endif -%}
-    {%- set text = "trim(cast(" ~ column ~ " as varchar))" -%}
-    {{ return(
-        "date_trunc('millisecond', case"
-        ~ " when try_cast(" ~ text ~ " as double) between 0 and 100000000000"
-        ~ " then make_timestamp(cast(round(try_cast(" ~ text ~ " as double) * 1000000) as bigint))"
-        ~ " when regexp_matches(" ~ text ~ ", ':[0-9.]+ ?([zZ]|[+-][0-9]{2}(:?[0-9]{2})?)$')"
-        ~ " then try_cast(" ~ text ~ " as timestamptz) at time zone 'UTC'"
-        ~ " else try_cast(" ~ text ~ " as timestamp) end)"
-    ) }}
+{# Triples of kind, columns (name → type) and the CSV files that have them: one for each header. A file that is no spend log is set
+   aside. #}
+{% macro duckdb_csv_groups(files_of) %}
+    {%- set groups = {} -%}
+    {%- for extension in ['csv', 'tsv'] -%}
+        {%- for file in files_of[extension] -%}
+            {%- set lines = run_query("select line from read_csv(" ~ file ~ ", " ~ duckdb_csv_options('lines', {}) ~ ") limit 200").columns[0].values() -%}
+            {%- set kind = 'copy_text' if extension == 'tsv' and modules.re.search('(^|\t)\\\\N(\t|$)', lines | join('\n'), modules.re.M) else extension -%}
+            {%- set columns = csv_header(lines[0] if lines else '', kind) -%}
+            {%- if is_spend_log_header(file_names(columns)) -%}
+                {%- do groups.setdefault(kind ~ '\n' ~ columns | join('\n'), (kind, columns, []))[2].append(file) -%}
+            {%- else -%}
+                {%- do warn_of_foreign_file(file, columns, kind) -%}
+            {%- endif -%}
+        {%- endfor -%}
+    {%- endfor -%}
+    {{ return(groups.values() | list) }}
 {% endmacro %}
 
-{# Text as a double; null if blank, NaN if it is not a number. #}
-{% macro duckdb_number(column) -%}
-    case
-        when trim({{ column }}) <> '' then coalesce(try_cast({{ column }} as double), cast('NaN' as double))
-    end
-{%- endmacro %}
+{# The columns (name → type) that the first line of a CSV file names, each once. #}
+{% macro csv_header(line, kind) %}
+    {%- set columns = {} -%}
+    {%- set taken = [] -%}
+    {%- for part in (line or '').split(',' if kind == 'csv' else '\t') -%}
+        {%- set name = part.strip().strip('"').strip() -%}
+        {%- set name = name if name and name | lower not in taken else 'column_' ~ loop.index -%}
+        {%- do taken.append(name | lower) -%}
+        {%- do columns.update({name: 'VARCHAR'}) -%}
+    {%- endfor -%}
+    {{ return(columns if line else {}) }}
+{% endmacro %}
 
-{# JSON as text. A JSON string that contains a document (a jsonb column exported as text) is unwrapped; what is not valid JSON
-   is null. #}
-{% macro duckdb_json_document(column) -%}
-    case
-        when not json_valid({{ column }}) then null
-        when json_type({{ column }}) <> 'VARCHAR' then {{ column }}
-        when json_valid(json_extract_string({{ column }}, '$')) then json_extract_string({{ column }}, '$')
-    end
-{%- endmacro %}
+{# Says that a file is set aside because it is no spend log, and what to look at. #}
+{% macro warn_of_foreign_file(file, columns, kind) %}
+    {%- set first = (columns | list + [''])[0] -%}
+    {%- do exceptions.warn(
+        "the file " ~ file ~ " is set aside: spend logs need the columns startTime and spend, and it "
+        ~ ("has: " ~ (columns | join(', '))[:300] if columns else "is empty or not UTF-8")
+        ~ (". To fix: separate its columns with " ~ ('commas' if kind == 'csv' else 'tabs')
+           if columns | length == 1 and modules.re.search('[;,\t|]', first) else "")
+    ) -%}
+{% endmacro %}
+
+{# Pairs of columns (name → type) and the Parquet files that have them: one for each set of types of the columns that are read. #}
+{% macro duckdb_parquet_groups(files) %}
+    {%- set groups = {} -%}
+    {%- if files -%}
+        {#- One look at all footers; then one file of each schema is described. -#}
+        {%- for row in run_query(
+            "select string_agg('''' || replace(file_name, '''', '''''') || '''', chr(10) order by file_name) as files from (select file_name,"
+            ~ " string_agg(concat_ws(':', name, type, num_children, converted_type, logical_type, scale), ',') as schema"
+            ~ " from parquet_schema([" ~ files | join(', ') ~ "]) group by file_name) as schemas group by schema order by files"
+        ).rows -%}
+            {%- set same_files = row[0].split('\n') -%}
+            {%- set columns = {} -%}
+            {%- for column in run_query("describe select * from read_parquet(" ~ same_files[0] ~ ")").rows -%}
+                {%- do columns.update({column[0]: column[1]}) -%}
+            {%- endfor -%}
+            {%- set names = file_names(columns) -%}
+            {%- if is_spend_log_header(names) -%}
+                {%- set types = {} -%}
+                {%- for name in names.values() -%}{%- do types.update({name: columns[name]}) -%}{%- endfor -%}
+                {%- do groups.setdefault(types | string, (types, []))[1].extend(same_files) -%}
+            {%- else -%}
+                {%- for file in same_files[:3] -%}{%- do warn_of_foreign_file(file, columns, 'parquet') -%}{%- endfor -%}
+            {%- endif -%}
+        {%- endfor -%}
+    {%- endif -%}
+    {{ return(groups.values() | list) }}
+{% endmacro %}

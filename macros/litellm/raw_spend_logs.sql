@@ -20,7 +20,7 @@
     select
         request_id,
         call_type,
-        coalesce(nullif(api_key, ''), metadata ->> 'user_api_key') as api_key,
+        coalesce(nullif(api_key, ''), names ->> 'user_api_key', names ->> 'user_api_key_hash') as api_key,
         cast(spend as double precision) as spend,
         cast(prompt_tokens as double precision) as prompt_tokens,
         cast(completion_tokens as double precision) as completion_tokens,
@@ -29,39 +29,104 @@
         "endTime" as ended_at,
         {{ columns['updated_at'] }} as updated_at,
         coalesce({{ columns['created_at'] }}, {{ columns['updated_at'] }}) as landed_at,
-        model,
+        coalesce(nullif(model, ''), names -> 'batch_models' ->> 0) as model,
         model_group,
         custom_llm_provider,
-        coalesce(nullif("user", ''), metadata ->> 'user_api_key_user_id') as user_id,
-        coalesce(nullif(team_id, ''), metadata ->> 'user_api_key_team_id') as team_id,
-        coalesce(nullif({{ columns['organization_id'] }}, ''), metadata ->> 'user_api_key_org_id') as organization_id,
-        coalesce(nullif(metadata ->> 'user_api_key_project_id', ''), metadata ->> 'user_api_key_project_alias') as project_id,
+        coalesce(nullif("user", ''), names ->> 'user_api_key_user_id') as user_id,
+        coalesce(nullif(team_id, ''), names ->> 'user_api_key_team_id') as team_id,
+        coalesce(nullif({{ columns['organization_id'] }}, ''), names ->> 'user_api_key_org_id') as organization_id,
+        coalesce(nullif(names ->> 'user_api_key_project_id', ''), names ->> 'user_api_key_project_alias') as project_id,
         end_user,
         {{ columns['agent_id'] }} as agent_id,
         {{ columns['status'] }} as status,
-        metadata ->> 'user_api_key_team_alias' as team_alias,
-        metadata ->> 'user_api_key_user_email' as user_email,
-        metadata ->> 'user_api_key_alias' as api_key_alias,
-        metadata ->> 'user_api_key_org_alias' as organization_alias,
-        metadata ->> 'user_api_key_project_alias' as project_alias,
-        {{ postgres_array_of_texts('request_tags') }} as request_tags,
-        case
-            when jsonb_typeof(metadata -> 'spend_logs_metadata') = 'object'
-                then cast(metadata -> 'spend_logs_metadata' as text)
-        end as spend_logs_metadata
+        names ->> 'user_api_key_team_alias' as team_alias,
+        names ->> 'user_api_key_user_email' as user_email,
+        names ->> 'user_api_key_alias' as api_key_alias,
+        names ->> 'user_api_key_org_alias' as organization_alias,
+        names ->> 'user_api_key_project_alias' as project_alias,
+        case when jsonb_typeof(tags) = 'array' then cast(tags as text) end as request_tags,
+        cast({{ postgres_json_object("names -> 'spend_logs_metadata'") }} as text) as spend_logs_metadata,
+        cast(null as text) as source_file,
+        cast(null as text) as read_problem,
+        false as has_unreadable_start,
+        {{ postgres_is_unreadable('metadata', 'names', 'object') }} as has_unreadable_metadata,
+        {{ postgres_is_unreadable('request_tags', 'tags', 'array') }} as has_unreadable_tags
     from {{ spend_logs }}
+    -- `offset 0` keeps PostgreSQL from writing each expression in place of each use of its name.
+    cross join lateral (
+        select
+            {{ postgres_json_document('metadata') }} as names,
+            {{ postgres_json_document('request_tags') }} as tags
+        offset 0
+    ) as documents
 {% endmacro %}
 
-{# A JSON list of strings as text. Some rows have a JSON string that contains the list. That text is checked before it is cast, because
-   casting broken text would stop the whole run on account of one row's tags. #}
-{% macro postgres_array_of_texts(column) -%}
+{# jsonb. A JSON text that holds a document, encoded once or several times, is taken out of its quotes; null where that is not JSON.
+   The text is tested before it is cast: a cast of broken text would stop the whole run for the sake of one row. #}
+{% macro postgres_json_document(column) -%}
     case
-        when jsonb_typeof({{ column }}) = 'array' then cast({{ column }} as text)
-        when
-            ({{ column }} #>> '{}') ~ '^\s*\[\s*("([^"\\[:cntrl:]]|\\["\\/bfnrt])*"\s*(,\s*"([^"\\[:cntrl:]]|\\["\\/bfnrt])*"\s*)*)?\]\s*$'
-            then {{ column }} #>> '{}'
+        when jsonb_typeof({{ column }}) = 'string'
+            then (
+                with recursive unwrapped (turn, document) as (
+                    select 0, {{ column }}
+                    union all
+                    select
+                        turn + 1,
+                        case when {{ postgres_is_json("document #>> '{}'") }} then cast(document #>> '{}' as jsonb) end
+                    from unwrapped
+                    where turn < 5 and jsonb_typeof(document) = 'string'
+                )
+
+                select document from unwrapped
+                order by turn desc
+                limit 1
+            )
+        else {{ column }}
     end
 {%- endmacro %}
+
+{# Whether a jsonb column holds something that is not a document of this type, inside of a text or not. #}
+{% macro postgres_is_unreadable(column, document, type) -%}
+    {{ column }} is not null
+    and coalesce(jsonb_typeof({{ document }}), 'none') not in ('{{ type }}', 'null')
+    and not {{ is_one_of('btrim(' ~ column ~ " #>> '{}')", no_document_texts()) }}
+{%- endmacro %}
+
+{# Texts that stand for no document. #}
+{% macro no_document_texts() %}{{ return(['', 'null', 'NULL', 'None', 'nan', 'NaN', '\\N']) }}{% endmacro %}
+
+{# A jsonb value where it is an object, also one inside of a text; else null. #}
+{% macro postgres_json_object(value) -%}
+    case jsonb_typeof({{ value }})
+        when 'object' then {{ value }}
+        when 'string'
+            then (
+                select case when jsonb_typeof(document) = 'object' then document end
+                from (select {{ postgres_json_document(value) }} as document) as unwrapped
+            )
+    end
+{%- endmacro %}
+
+{# Whether PostgreSQL can cast a text to jsonb, up to 12 levels deep (pg_input_is_valid needs PostgreSQL 16). Texts, numbers and
+   words become one character each, then lists and objects of such characters become one, until one is left. #}
+{% macro postgres_is_json(text) %}
+    {%- set backslash = '\\\\' -%}
+    {%- set escape = backslash ~ '(["' ~ backslash ~ '/bfnrt]|u(?!0000|[dD][89a-fA-F])[0-9a-fA-F]{4}|u[dD][89abAB][0-9a-fA-F]{2}' ~ backslash
+        ~ 'u[dD][c-fC-F][0-9a-fA-F]{2})' -%}
+    {%- set steps = [
+        ('"([^"' ~ backslash ~ '\\u0001-\\u001f]|' ~ escape ~ ')*"', 'chr(1)'),
+        ('-?(0|[1-9][0-9]*)([.][0-9]+)?([eE][+-]?[0-9]{1,3})?|true|false|null', 'chr(2)'),
+        ('[ \\t\\n\\r]', "''"),
+    ] -%}
+    {%- set value = '[\\u0001\\u0002]' -%}
+    {%- set list = '\\[(' ~ value ~ '(,' ~ value ~ ')*)?\\]' -%}
+    {%- set object = '[{](\\u0001:' ~ value ~ '(,\\u0001:' ~ value ~ ')*)?[}]' -%}
+    {%- set reduced = namespace(sql=text) -%}
+    {%- for pattern, character in steps + [(list ~ '|' ~ object, 'chr(2)')] * 12 -%}
+        {%- set reduced.sql = "regexp_replace(" ~ reduced.sql ~ ", '" ~ pattern ~ "', " ~ character ~ ", 'g')" -%}
+    {%- endfor -%}
+    {{ return("(" ~ text ~ " !~ '" ~ value ~ "' and " ~ reduced.sql ~ " in (chr(1), chr(2)))") }}
+{% endmacro %}
 
 
 {% macro duckdb__raw_spend_logs(spend_logs) %}
@@ -75,7 +140,7 @@
         {%- endif %}
         {{ part }}
         {%- else %}
-        {{ duckdb_select_spend_logs('(select 1) as nothing where false', {}) }}
+        {{ duckdb_select_fields({}, '(select 1) as nothing where false', 'cast(null as varchar)', 'cast(null as varchar)') }}
         {%- endfor %}
     ),
 
@@ -83,28 +148,42 @@
         select
             * exclude (metadata, request_tags),
             {{ duckdb_json_document('request_tags') }} as request_tags,
-            {{ duckdb_json_document('metadata') }} as metadata
+            {{ duckdb_json_document('metadata') }} as metadata,
+            not {{ is_one_of('trim(request_tags)', no_document_texts()) }} as has_tags,
+            not {{ is_one_of('trim(metadata)', no_document_texts()) }} as has_metadata
         from rows_as_text
+    ),
+
+    typed as (
+        select
+            *,
+            try(json_type(request_tags)) as tags_type,
+            try(json_type(metadata)) as metadata_type
+        from documents
     ),
 
     named as (
         select
             * exclude (metadata),
-            -- All names in one pass over the document.
-            json_extract_string(metadata, [
+            has_metadata and not {{ is_one_of("coalesce(metadata, 'none')", no_document_texts()) }}
+            and coalesce(metadata_type, '') not in ('OBJECT', 'NULL') as has_unreadable_metadata,
+            has_tags and not {{ is_one_of("coalesce(request_tags, 'none')", no_document_texts()) }}
+            and coalesce(tags_type, '') not in ('ARRAY', 'NULL') as has_unreadable_tags,
+            -- One pass over the document for all names.
+            json_extract_string(case when metadata_type = 'OBJECT' then metadata end, [
                 '$.user_api_key', '$.user_api_key_hash', '$.user_api_key_user_id', '$.user_api_key_team_id',
                 '$.user_api_key_org_id', '$.user_api_key_project_id', '$.user_api_key_project_alias',
                 '$.user_api_key_team_alias', '$.user_api_key_user_email', '$.user_api_key_alias',
-                '$.user_api_key_org_alias', '$.spend_logs_metadata'
+                '$.user_api_key_org_alias', '$.spend_logs_metadata', '$.batch_models[0]'
             ]) as names
-        from documents
+        from typed
     )
 
     select
         coalesce(request_id, id) as request_id,
         call_type,
         coalesce(nullif(api_key, ''), names[1], names[2]) as api_key,
-        {{ duckdb_number('coalesce(spend, response_cost)') }} as spend,
+        coalesce({{ duckdb_number('spend') }}, {{ duckdb_number('response_cost') }}) as spend,
         {{ duckdb_number('prompt_tokens') }} as prompt_tokens,
         {{ duckdb_number('completion_tokens') }} as completion_tokens,
         {{ duckdb_number('total_tokens') }} as total_tokens,
@@ -112,7 +191,7 @@
         ended_at,
         updated_at,
         coalesce(created_at, updated_at) as landed_at,
-        model,
+        coalesce(nullif(model, ''), names[13]) as model,
         model_group,
         custom_llm_provider,
         coalesce(nullif(user_id, ''), names[3]) as user_id,
@@ -127,8 +206,14 @@
         names[10] as api_key_alias,
         names[11] as organization_alias,
         names[7] as project_alias,
-        case when json_type(request_tags) = 'ARRAY' then request_tags end as request_tags,
-        case when json_valid(names[12]) and json_type(names[12]) = 'OBJECT' then names[12] end as spend_logs_metadata
+        case when tags_type = 'ARRAY' then request_tags end as request_tags,
+        case when try(json_type({{ duckdb_json_document('names[12]') }})) = 'OBJECT' then {{ duckdb_json_document('names[12]') }} end
+            as spend_logs_metadata,
+        source_file,
+        read_problem,
+        started_at is null and not {{ is_one_of('trim(start_text)', no_document_texts() + ['NaT']) }} as has_unreadable_start,
+        has_unreadable_metadata,
+        has_unreadable_tags
     from named
 {% endmacro %}
 
@@ -138,7 +223,7 @@
     {%- set names = [
         'user_api_key', 'user_api_key_hash', 'user_api_key_user_id', 'user_api_key_team_id', 'user_api_key_org_id',
         'user_api_key_project_id', 'user_api_key_project_alias', 'user_api_key_team_alias', 'user_api_key_user_email',
-        'user_api_key_alias', 'user_api_key_org_alias', 'spend_logs_metadata',
+        'user_api_key_alias', 'user_api_key_org_alias', 'spend_logs_metadata', 'batch_models',
     ] -%}
     {%- do stop_unless_utc() -%}
     with
@@ -150,24 +235,45 @@
         {%- endif %}
         {{ part }}
         {%- else %}
-        {{ spark_select_spend_logs(none, none) }}
+        {{ spark_select_fields({}, '(select 1) as nothing where false', 'cast(null as string)', 'cast(null as string)') }}
         {%- endfor %}
+    ),
+
+    documents as (
+        select
+            * except (metadata, request_tags),
+            {{ spark_json_document('request_tags') }} as tags,
+            {{ spark_json_document('metadata') }} as metadata,
+            not {{ is_one_of('trim(request_tags)', no_document_texts()) }} as has_tags,
+            not {{ is_one_of('trim(metadata)', no_document_texts()) }} as has_metadata
+        from rows_as_text
+    ),
+
+    typed as (
+        select
+            *,
+            {{ spark_json_type('tags') }} as tags_type,
+            {{ spark_json_type('metadata') }} as metadata_type
+        from documents
     ),
 
     named as (
         select
-            *,
-            {{ spark_json_document('request_tags') }} as tags,
-            -- All names in one pass over the document.
-            from_json({{ spark_json_document('metadata') }}, '{{ names | join(' string, ') }} string') as names
-        from rows_as_text
+            * except (metadata),
+            has_metadata and not {{ is_one_of("coalesce(metadata, 'none')", no_document_texts()) }}
+            and coalesce(metadata_type, '') not in ('OBJECT', 'VOID') as has_unreadable_metadata,
+            has_tags and not {{ is_one_of("coalesce(tags, 'none')", no_document_texts()) }}
+            and coalesce(tags_type, '') not in ('ARRAY', 'VOID') as has_unreadable_tags,
+            -- One pass over the document for all names.
+            from_json(case when metadata_type = 'OBJECT' then metadata end, '{{ names | join(' string, ') }} string') as names
+        from typed
     )
 
     select
         coalesce(request_id, id) as request_id,
         call_type,
         coalesce(nullif(api_key, ''), names.user_api_key, names.user_api_key_hash) as api_key,
-        {{ spark_number('coalesce(spend, response_cost)') }} as spend,
+        coalesce({{ spark_number('spend') }}, {{ spark_number('response_cost') }}) as spend,
         {{ spark_number('prompt_tokens') }} as prompt_tokens,
         {{ spark_number('completion_tokens') }} as completion_tokens,
         {{ spark_number('total_tokens') }} as total_tokens,
@@ -175,7 +281,7 @@
         ended_at,
         updated_at,
         coalesce(created_at, updated_at) as landed_at,
-        model,
+        coalesce(nullif(model, ''), from_json(names.batch_models, 'array<string>')[0]) as model,
         model_group,
         custom_llm_provider,
         coalesce(nullif(user_id, ''), names.user_api_key_user_id) as user_id,
@@ -190,9 +296,16 @@
         names.user_api_key_alias as api_key_alias,
         names.user_api_key_org_alias as organization_alias,
         names.user_api_key_project_alias as project_alias,
-        case when schema_of_variant(try_parse_json(tags)) like 'ARRAY%' then tags end as request_tags,
-        case when schema_of_variant(try_parse_json(names.spend_logs_metadata)) like 'OBJECT%' then names.spend_logs_metadata end
-            as spend_logs_metadata
+        case when tags_type = 'ARRAY' then tags end as request_tags,
+        case
+            when {{ spark_json_type(spark_json_document('names.spend_logs_metadata')) }} = 'OBJECT'
+                then {{ spark_json_document('names.spend_logs_metadata') }}
+        end as spend_logs_metadata,
+        source_file,
+        read_problem,
+        started_at is null and not {{ is_one_of('trim(start_text)', no_document_texts() + ['NaT']) }} as has_unreadable_start,
+        has_unreadable_metadata,
+        has_unreadable_tags
     from named
 {% endmacro %}
 

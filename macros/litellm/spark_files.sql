@@ -1,43 +1,57 @@
-{# A list of selects that together read every file that matches the glob `path`: one for each kind of file and, where kinds are mixed,
-   for each folder. #}
+{# A list of selects that together read every file that `path`, a glob, matches: one for each kind of file and, where a
+   folder mixes kinds, for each folder; for Parquet one for each schema. #}
 {% macro spark_spend_log_files(path) %}
     {%- if not is_run() -%}
-        {{ return([spark_select_spend_logs('json_lines', '`' ~ path | replace('`', '``') ~ '`')]) }}
+        {{ return([spark_select_documents('lines', '`' ~ path | replace('`', '``') ~ '`')]) }}
     {%- endif -%}
-    {%- set kinds = {
-        'jsonl': 'json_lines', 'ndjson': 'json_lines', 'jsonl.gz': 'json_lines', 'ndjson.gz': 'json_lines', 'json': 'json',
-        'parquet': 'parquet', 'pq': 'parquet',
-    } -%}
     {%- set files = spark_list_files(path) -%}
-    {%- set files_of = {'json_lines': [], 'json': [], 'parquet': [], 'other': []} -%}
-    {%- for file in files -%}
-        {%- set extension = modules.re.search('([.](jsonl|ndjson)[.]gz|[.][^./]*)?$', file).group(0)[1:] -%}
-        {%- do files_of[kinds.get(extension, 'other')].append(file) -%}
-    {%- endfor -%}
-    {%- set others = files_of.pop('other') -%}
-    {%- if others -%}
-        {%- do exceptions.warn(
-            "LITELLM_SPEND_LOGS=" ~ path ~ " also matches " ~ others | length ~ " file(s) that are left out, such as " ~ others[0]
-            ~ ". On Spark, spend logs are read from .jsonl, .ndjson, .json and .parquet"
-        ) -%}
-    {%- endif -%}
+    {%- set files_of = spend_log_files_by_kind(files, path, ['csv', 'tsv', 'json.gz']) -%}
     {%- set selects = [] -%}
-    {%- for kind, same_files in files_of.items() if same_files -%}
-        {%- for place in ([path] if same_files | length == files | length else spark_globs(same_files)) -%}
-            {%- do selects.append(spark_select_spend_logs(kind, '`' ~ place | replace('`', '``') ~ '`')) -%}
+    {%- for kind in ['lines', 'documents'] -%}
+        {%- for place in spark_places(files_of[kind], files, path) -%}
+            {%- do selects.append(spark_select_documents(kind, place)) -%}
         {%- endfor -%}
     {%- endfor -%}
-    {%- if not selects -%}
-        {%- do exceptions.warn(
-            "No spend log file matches LITELLM_SPEND_LOGS=" ~ path ~ ". To fix: set it to a glob such as 'exports/*.parquet'."
-            ~ " Hours that were summed before are kept."
-        ) -%}
-    {%- endif -%}
+    {%- for types, same_files in spark_parquet_groups(files_of.parquet) -%}
+        {%- for place in spark_places(same_files, files, path) -%}
+            {%- do selects.append(spark_select_columns(types, place)) -%}
+        {%- endfor -%}
+    {%- endfor -%}
     {{ return(selects) }}
 {% endmacro %}
 
-{# Every file that matches a glob. Spark rejects a glob without a match, so the folder before the first wildcard is listed and the glob
-   is applied here. Contents are not read. #}
+{# Quoted globs that match these files and no others of `all_files`, which `path` matches. #}
+{% macro spark_places(files, all_files, path) %}
+    {%- set places = [] -%}
+    {%- for place in ([path] if files | length == all_files | length else spark_globs(files)) if files -%}
+        {%- do places.append('`' ~ place | replace('`', '``') ~ '`') -%}
+    {%- endfor -%}
+    {{ return(places) }}
+{% endmacro %}
+
+{# Pairs of types (column → type) and the Parquet files that have them, by the columns that are read. Each file is described, as
+   Spark would take the schema of one file for all. #}
+{% macro spark_parquet_groups(files) %}
+    {%- set groups = {} -%}
+    {%- for file in files -%}
+        {%- set columns = {} -%}
+        {%- for row in run_query("describe query select * from parquet.`" ~ (spark_globs([file])[0] | replace('`', '``')) ~ "`").rows -%}
+            {%- do columns.update({row[0]: row[1]}) -%}
+        {%- endfor -%}
+        {%- set names = file_names(columns) -%}
+        {%- if is_spend_log_header(names) -%}
+            {%- set types = {} -%}
+            {%- for key, name in names.items() -%}{%- do types.update({key: (name, columns[name])}) -%}{%- endfor -%}
+            {%- do groups.setdefault(types | string, (types, []))[1].append(file) -%}
+        {%- else -%}
+            {%- do warn_of_foreign_file("'" ~ file ~ "'", columns, 'parquet') -%}
+        {%- endif -%}
+    {%- endfor -%}
+    {{ return(groups.values() | list) }}
+{% endmacro %}
+
+{# Every file that a glob matches. Spark refuses a glob without a match, so the folder before the first wildcard is
+   listed, and the glob applied here. Contents are not read. #}
 {% macro spark_list_files(path) %}
     {%- set folder = modules.re.match('[^*?{\\[]*', path).group(0).rpartition('/')[0] or '.' -%}
     {%- do run_query(
@@ -70,65 +84,90 @@
     {{ return(globs) }}
 {% endmacro %}
 
-{# Documents (lines, or whole files) as `document`, each checked to be a single JSON object: Spark itself would read what it can of a broken
-   one and ignore what follows it. The text of the line, which may contain a prompt, is never shown. #}
+{# Rows of `document` (the text of a JSON object), source_file and read_problem, from lines or from whole files: one object, a list
+   of objects, a wrapped list, or lines after all. #}
 {% macro spark_documents(kind, files) %}
-    {%- set broken = "raise_error(concat('The spend log file ', file, ' is not valid JSON.'))" -%}
-    {%- if kind == 'json_lines' -%}
+    {%- if kind == 'lines' -%}
         {{ return(
-            "select case when size(from_json(concat('[', value, ']'), 'array<string>')) = 1 and ltrim(value) like '{%' then value else "
-            ~ broken ~ " end as document from (select value, _metadata.file_path as file from text." ~ files
-            ~ ") as lines where trim(value) <> ''"
+            "select value as document, _metadata.file_path as source_file, case when not is_valid_utf8(value) then 'not_utf8' end"
+            ~ " as read_problem from text." ~ files ~ " where trim(value) <> ''"
         ) }}
     {%- endif -%}
-    {#- A list of objects, one object over several lines, or JSON lines in spite of the extension. -#}
+    {%- set wrapped = [] -%}
+    {%- for key in wrapper_keys() -%}
+        {%- do wrapped.append("case when get_json_object(content, '$." ~ key ~ "') like '[%' then get_json_object(content, '$." ~ key ~ "') end") -%}
+    {%- endfor -%}
     {{ return(
-        "select case when size(from_json(concat('[', document, ']'), 'array<string>')) = 1 and ltrim(document) like '{%' then document else "
-        ~ broken ~ " end as document from (select file, explode(case"
-        ~ " when ltrim(content) like '[%' then coalesce(from_json(content, 'array<string>'), array('broken'))"
-        ~ " when size(from_json(concat('[', content, ']'), 'array<string>')) = 1 then array(content)"
-        ~ " else split(content, '\\n') end) as document from (select path as file, decode(content, 'UTF-8') as content from binaryFile."
-        ~ files ~ ") as files) as documents where trim(document) <> ''"
+        "select explode(case when read_problem is not null then array(content)"
+        ~ " when ltrim(content) like '[%' then coalesce(from_json(content, 'array<string>'), array(content))"
+        ~ " when not (" ~ spark_is_json('content') ~ ") then filter(split(content, '\n'), line -> trim(line) <> '')"
+        ~ " when get_json_object(content, '$.startTime') is null"
+        ~ " then coalesce(from_json(coalesce(" ~ wrapped | join(', ') ~ "), 'array<string>'), array(content))"
+        ~ " else array(content) end) as document, source_file, read_problem from (select path as source_file, cast(content as string)"
+        ~ " as content, case when hex(substring(content, 1, 2)) = '1F8B' then 'gzip_without_suffix'"
+        ~ " when not is_valid_utf8(cast(content as string)) then 'not_utf8' end as read_problem from binaryFile." ~ files
+        ~ " where length > 0) as files"
     ) }}
 {% endmacro %}
 
-{# A select of the raw columns from files of one kind, null where the files lack one. #}
-{% macro spark_select_spend_logs(kind, files) %}
-    {%- set fields = file_fields() -%}
+{# Whether a text is one JSON value: Spark itself would take what it can of a broken one, and pass over what follows the first. #}
+{% macro spark_is_json(text) -%}
+    coalesce(size(from_json(concat('[', {{ text }}, ']'), 'array<string>')) = 1, false)
+{%- endmacro %}
+
+{# A select of the raw columns from JSON documents. Most are read as they are; those that lack a column which nearly every request
+   has are read again with their keys spelled as LiteLLM does. #}
+{% macro spark_select_documents(kind, files) %}
+    {%- set schema = sql_text('`' ~ file_keys() | join('` string, `') ~ '` string') -%}
+    {%- set repaired = namespace(text='document') -%}
+    {%- for pattern, replacement in document_repairs() -%}
+        {%- set repaired.text = regexp_replace_all(repaired.text, pattern, modules.re.sub('[\\]([0-9])', '$\1', replacement)) -%}
+    {%- endfor -%}
+    {%- set is_complete = "is_json and exact.startTime is not null and coalesce(exact.spend, exact.response_cost) is not null"
+        ~ " and coalesce(exact.request_id, exact.id) is not null and exact.total_tokens is not null and exact.model <> ''" -%}
+    {%- set parsed = "(select *, from_json(document, " ~ schema ~ ") as exact, " ~ spark_is_json('document') ~ " as is_json from ("
+        ~ spark_documents(kind, files) ~ ") as documents) as parsed" -%}
+    {%- set chosen = "(select *, case when " ~ is_complete ~ " or read_problem is not null then document else " ~ repaired.text
+        ~ " end as repaired, " ~ is_complete ~ " as is_complete from " ~ parsed ~ ") as chosen" -%}
+    {%- set checked = "(select source_file, document, case when is_complete then exact else from_json(repaired, " ~ schema ~ ") end as request,"
+        ~ " case when read_problem is not null then read_problem when not coalesce(is_complete, false) and not (" ~ spark_is_json('repaired')
+        ~ " and ltrim(repaired) like '{%') then 'not_json' end as read_problem from " ~ chosen ~ ") as checked" -%}
+    {%- set reader = "(select source_file, document, read_problem, case when read_problem is null then request end as request from "
+        ~ checked ~ ") as requests" -%}
     {%- set types = {} -%}
-    {%- set from_files = '(select 1) as nothing where false' -%}
-    {%- if kind == 'parquet' -%}
-        {%- for row in run_query("describe query select * from parquet." ~ files).rows -%}
-            {%- do types.update({row[0]: row[1]}) -%}
-        {%- endfor -%}
-        {%- if 'startTime' not in types or ('spend' not in types and 'response_cost' not in types) -%}
-            {{ exceptions.raise_compiler_error(
-                "LITELLM_SPEND_LOGS matches parquet files that are not spend logs: they need the columns startTime and spend,"
-                ~ " and have: " ~ types | join(', ')
-            ) }}
-        {%- endif -%}
-        {%- set from_files = 'parquet.' ~ files -%}
-    {%- elif kind is not none -%}
-        {%- for same_kind in fields.values() -%}
-            {%- for key in same_kind.values() -%}{%- do types.update({key: 'string'}) -%}{%- endfor -%}
-        {%- endfor -%}
-        {%- set schema = '`' ~ types | join('` string, `') ~ '` string' -%}
-        {%- set from_files = "(select inline(array(from_json(document, " ~ sql_text(schema) ~ "))) from ("
-            ~ spark_documents(kind, files) ~ ") as checked) as read" -%}
-    {%- endif -%}
-    {%- set selected = [] -%}
+    {%- for key in file_keys() -%}{%- do types.update({key: ('request.`' ~ key ~ '`', 'string')}) -%}{%- endfor -%}
+    {#- The payload of a batch names its models beside its metadata. -#}
+    {%- do types.update({'model': (
+        "coalesce(nullif(request.model, ''), case when read_problem is null then get_json_object(document, '$.hidden_params.batch_models[0]') end)",
+        'string'
+    )}) -%}
+    {{ return(spark_select_fields(types, reader, 'source_file', 'read_problem')) }}
+{% endmacro %}
+
+{# A select of the raw columns from Parquet files. `types` maps a key of file_fields → the column's name and type. #}
+{% macro spark_select_columns(types, files) %}
+    {%- set expressions = {} -%}
+    {%- for key, column in types.items() -%}{%- do expressions.update({key: ('`' ~ column[0] ~ '`', column[1])}) -%}{%- endfor -%}
+    {{ return(spark_select_fields(expressions, 'parquet.' ~ files, '_metadata.file_path', 'cast(null as string)')) }}
+{% endmacro %}
+
+{# A select of the raw columns. `expressions` maps a key of file_fields → its SQL and type; the rest is null. #}
+{% macro spark_select_fields(expressions, reader, source_file, read_problem) %}
+    {%- set fields = file_fields() -%}
+    {%- set selected = [source_file ~ ' as source_file', read_problem ~ ' as read_problem'] -%}
     {%- for name, key in fields['text'].items() -%}
-        {%- do selected.append(('cast(`' ~ key ~ '` as string)' if key in types else 'cast(null as string)') ~ ' as ' ~ name) -%}
+        {%- do selected.append(('cast(' ~ expressions[key][0] ~ ' as string)' if key in expressions else 'cast(null as string)') ~ ' as ' ~ name) -%}
     {%- endfor -%}
     {%- for name, key in fields['time'].items() -%}
-        {%- do selected.append((spark_utc_timestamp('`' ~ key ~ '`', types[key]) if key in types else 'cast(null as timestamp)') ~ ' as ' ~ name) -%}
+        {%- do selected.append((spark_utc_timestamp(*expressions[key]) if key in expressions else 'cast(null as timestamp)') ~ ' as ' ~ name) -%}
     {%- endfor -%}
+    {%- set start, type = expressions.get('startTime', ('null', 'timestamp')) -%}
+    {%- do selected.append(('cast(null as string)' if type.startswith('timestamp') else 'cast(' ~ start ~ ' as string)') ~ ' as start_text') -%}
     {%- for name, key in fields['document'].items() -%}
-        {%- set nested = types.get(key, 'string') != 'string' -%}
-        {%- set text = spark_nested_document('`' ~ key ~ '`') if nested else '`' ~ key ~ '`' -%}
-        {%- do selected.append((text if key in types else 'cast(null as string)') ~ ' as ' ~ name) -%}
+        {%- set column, type = expressions.get(key, ('cast(null as string)', 'string')) -%}
+        {%- do selected.append((column if type == 'string' else spark_nested_document(column)) ~ ' as ' ~ name) -%}
     {%- endfor -%}
-    {{ return('select ' ~ selected | join(', ') ~ ' from ' ~ from_files) }}
+    {{ return('select ' ~ selected | join(', ') ~ ' from ' ~ reader) }}
 {% endmacro %}
 
 {# A nested column as JSON text. DuckDB writes values of different types in it as strings of JSON, which Spark cannot distinguish from other
@@ -140,29 +179,50 @@
     ) }}
 {%- endmacro %}
 
-{# UTC, truncated to milliseconds like LiteLLM's timestamp(3). A number is seconds since the epoch. #}
+{# UTC, cut to the millisecond as LiteLLM's timestamp(3) is; null where the text is not a time as a whole. #}
 {% macro spark_utc_timestamp(column, type) %}
     {%- if type.startswith('timestamp') -%}
         {{ return("date_trunc('millisecond', cast(" ~ column ~ " as timestamp))") }}
     {%- endif -%}
+    {%- set forms = time_forms() -%}
     {%- set text = "trim(cast(" ~ column ~ " as string))" -%}
+    {%- set local = "try_cast(regexp_extract(" ~ text ~ ", '" ~ forms.local_part ~ "', 1) as timestamp)" -%}
+    {%- set number = epoch_microseconds("try_cast(" ~ text ~ " as decimal(38, 9))") -%}
+    {%- set zone = "regexp_extract(" ~ text ~ ", '" ~ forms.zone_part ~ "', 1)" -%}
+    {%- set moment = "try_cast(concat(regexp_extract(" ~ text ~ ", '" ~ forms.local_part ~ "', 1), ' ', " ~ zone ~ ") as timestamp)" -%}
+    {%- set offset = "regexp_extract(" ~ text ~ ", '([+-])([0-9]{2}):?([0-9]{2})?$', " -%}
     {{ return(
         "date_trunc('millisecond', case"
-        ~ " when try_cast(" ~ text ~ " as double) between 0 and 100000000000"
-        ~ " then timestamp_micros(cast(round(try_cast(" ~ text ~ " as double) * 1000000) as bigint))"
-        ~ " when " ~ text ~ " rlike '^[0-9]{4}-[0-9]{2}-[0-9]{2}' then try_cast(" ~ text ~ " as timestamp) end)"
+        ~ " when " ~ text ~ " rlike '" ~ forms.local ~ "' then try_cast(" ~ text ~ " as timestamp)"
+        ~ " when " ~ text ~ " rlike '" ~ forms.number ~ "' then timestamp_micros(cast(round(" ~ number ~ ") as bigint))"
+        ~ " when " ~ text ~ " rlike '" ~ forms.utc ~ "' then " ~ local
+        ~ " when " ~ text ~ " rlike '" ~ forms.offset ~ "' then " ~ local ~ " - make_dt_interval(0, 0, case when " ~ offset ~ "1) = '-' then -1"
+        ~ " else 1 end * (try_cast(" ~ offset ~ "2) as int) * 60 + coalesce(try_cast(" ~ offset ~ "3) as int), 0)), 0)"
+        ~ " when " ~ text ~ " rlike '" ~ forms.zone ~ "' then case when " ~ moment ~ " is not null then case when from_utc_timestamp("
+        ~ moment ~ ", " ~ zone ~ ") = " ~ local ~ " then " ~ moment ~ " end end end)"
     ) }}
 {% endmacro %}
 
-{# Text as a double; null if blank, NaN if it is not a number. Java would accept 1d and 0x1p3 too. #}
+{# Text as a double: null where it is blank or stands for no value, NaN where it is no number. Java would take 1d and 0x1p3 for
+   numbers as well. #}
 {% macro spark_number(column) -%}
     case
         when trim({{ column }}) rlike '^[+-]?([0-9]+[.]?[0-9]*|[.][0-9]+)([eE][+-]?[0-9]+)?$' then cast(trim({{ column }}) as double)
-        when trim({{ column }}) <> '' then cast('NaN' as double)
+        when not {{ is_one_of('trim(' ~ column ~ ')', ['', '\\N', 'null', 'NULL', 'None']) }} then cast('NaN' as double)
     end
 {%- endmacro %}
 
-{# JSON as text. A JSON string that contains a document (a jsonb column exported as text) is unwrapped. #}
+{# JSON text. A JSON text that holds a document, encoded once or several times, is taken out of its quotes. #}
 {% macro spark_json_document(column) -%}
-    case when ltrim({{ column }}) like '"%' then get_json_object({{ column }}, '$') else {{ column }} end
+    aggregate(
+        sequence(1, 5), trim({{ column }}), (text, turn) -> case when text like '"%' then trim(get_json_object(text, '$')) else text end
+    )
+{%- endmacro %}
+
+{# OBJECT, ARRAY, VOID (JSON's null), …; null where the text is not JSON. Half of a surrogate pair is not JSON on the other engines. #}
+{% macro spark_json_type(text) -%}
+    case
+        when not {{ text }} rlike {{ sql_text('\\\\u[dD][89abAB][0-9a-fA-F]{2}(?!\\\\u[dD][c-fC-F])|(?<!\\\\u[dD][89abAB][0-9a-fA-F]{2})\\\\u[dD][c-fC-F]') }}
+            then regexp_extract(schema_of_variant(try_parse_json({{ text }})), '^[A-Z]+', 0)
+    end
 {%- endmacro %}

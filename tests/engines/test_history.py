@@ -224,7 +224,9 @@ def test_a_row_of_the_year_9999_does_not_stop_a_run(project: Project) -> None:
         project.build()
     put(project, [*requests(0, 1), wrong | {"spend": 2.0}])
     project.build()
-    assert [cost for _, cost in hours(project).values()] == [Decimal("1.5"), Decimal("1.5"), Decimal("2")]
+    assert [cost for _, cost in hours(project).values()] == [Decimal("1.5"), Decimal("1.5")]
+    rejected = project.rows("select rejection_reason, cost_usd from cbf.rejected_spend_logs")
+    assert rejected == [("start_time_out_of_range", Decimal(2))]
 
 
 def test_two_concurrent_runs_leave_each_hour_once(tmp_path: Path, litellm_database: Callable[[], Database]) -> None:

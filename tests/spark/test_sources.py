@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gzip
+import hashlib
+import json
 import random
 import struct
 from collections.abc import Callable
@@ -12,7 +15,24 @@ from typing import Any
 import duckdb
 
 from tests.engines.test_history import HOURS
-from tests.engines.test_sources import ALL_DIMENSIONS, HOUR, insert_names, requests
+from tests.engines.test_sources import (
+    ALL_DIMENSIONS,
+    ENCODED,
+    HOUR,
+    MARKER,
+    camel,
+    encoded_found,
+    encoded_requests,
+    expected_times,
+    insert_names,
+    rejected,
+    requests,
+    requests_at_times,
+    respelled,
+    said,
+    times_found,
+    total,
+)
 from tests.spark.project import SparkProject
 from tests.support.litellm.database import Database
 from tests.support.litellm.requests import Row, spend_log, write
@@ -95,16 +115,89 @@ def test_mixed_file_formats_with_repeated_requests(project: SparkProject) -> Non
     assert project.rows('select sum("cost/cost"), sum("usage/amount") from cbf.cbf_lines') == [(Decimal("1.25"), 600)]
 
 
-def test_broken_line_stops_the_run_and_the_file_is_named(project: SparkProject) -> None:
-    for number, broken in enumerate(
-        ['{"request_id": "cut', '{"request_id": "a"} {"request_id": "b"}', '["my prompt"]']
-    ):
-        put(project, [spend_log("r", HOUR)])
-        (project.logs / f"broken{number}.jsonl").write_text(broken + "\n")
-        outcome = project.build(ok=False)
-        assert outcome.code == 1
-        assert f"the spend log file {project.logs}/broken{number}.jsonl is not valid JSON" in outcome.out
-        assert "my prompt" not in outcome.out
+def test_broken_lines_and_foreign_files_are_set_aside_and_the_rest_goes_on(project: SparkProject) -> None:
+    put(project, [spend_log("r", HOUR)])
+    broken = ['{"request_id": "cut', '{"request_id": "a"} {"request_id": "b"}', f'["{MARKER}"]']
+    (project.logs / "broken.jsonl").write_bytes(
+        "\n".join(broken).encode() + b'\n{"messages": "' + MARKER.encode() + b' \xff"}\n'
+    )
+    emoji = json.dumps(spend_log("emoji", HOUR, response={"t": "cut \ud83d"}))
+    (project.logs / "emoji.jsonl").write_text(emoji)
+    (project.logs / "hidden.json").write_bytes(gzip.compress(emoji.encode()))
+    with duckdb.connect() as connection:
+        connection.execute(f"copy (select 1 as a) to '{project.logs}/other.parquet'")
+    outcome = project.build()
+    assert total(project) == (Decimal("0.004"), 300)
+    assert rejected(project) == [
+        ("gzip_without_suffix", "hidden.json", None),
+        *[("not_json", "broken.jsonl", None)] * 3,
+        ("not_utf8", "broken.jsonl", None),
+    ]
+    assert "other.parquet' is set aside" in outcome.out
+    assert MARKER not in said(project, outcome)
+
+
+def test_json_inside_json_text_is_read_by_one_rule(project: SparkProject) -> None:
+    put(project, encoded_requests())
+    found = encoded_found(project)
+    assert [(user, warning) for user, _, warning in found] == [(user, warning) for *_, user, _, warning in ENCODED]
+
+
+def test_a_time_is_read_when_the_whole_text_is_one(project: SparkProject) -> None:
+    put(project, requests_at_times())
+    assert times_found(project) == expected_times()
+
+
+def test_names_wrappers_and_parquet_schemas(project: SparkProject) -> None:
+    row = spend_log("r", HOUR, user="u1")
+    spellings: list[Callable[[str], str]] = [str.lower, str.upper, camel]
+    for number, spell in enumerate(spellings):
+        for kind in ("jsonl", "json", "parquet"):
+            write(
+                [respelled(row | {"request_id": f"{number} {kind}"}, spell)],
+                project.logs,
+                kind,
+                name=f"{number}-{kind}",
+            )
+    (project.logs / "chatcmpl-1").write_text(json.dumps(row | {"request_id": "no extension"}))
+    (project.logs / "wrapped.json").write_text(json.dumps({"data": [row | {"request_id": f"w{n}"} for n in range(2)]}))
+    (project.logs / "summary.json").write_text(
+        '[{"startTime": "2026-11-01", "spend": 12.5, "models": {"gpt-4o": 12.5}}]'
+    )
+    with duckdb.connect() as connection:
+        connection.execute(
+            "copy (select 'text' as request_id, 1793538000.5 as \"startTime\", 0.002::float as spend, 150 as total_tokens, 'gpt-4o' as model,"
+            " 'openai' as custom_llm_provider, 'team-123' as team_id, '{\"user_api_key_user_id\": \"u1\"}' as metadata)"
+            f" to '{project.logs}/text.parquet'"
+        )
+    project.build()
+    assert rejected(project) == [("not_a_request", "summary.json", Decimal("12.5"))]
+    columns = '"resource/tag:team_id", "resource/tag:user_id", "cost/cost", "usage/amount"'
+    assert project.rows(f"select {columns} from cbf.cbf_lines") == [("team-123", "u1", Decimal("0.026"), 1950)]
+
+
+def test_ids_are_trimmed_keys_are_hashed_and_sessions_are_left_out(project: SparkProject) -> None:
+    blob = json.dumps({"device_id": "d1", "session_id": "s1"})
+    rows = [
+        spend_log(
+            "1",
+            HOUR,
+            team_id=" team\x01\x7f\x85-1 ",
+            api_key="sk-raw",
+            end_user=blob,
+            request_tags=["h: acme", " h:acme"],
+        ),
+        spend_log("2", HOUR, team_id="team-1", api_key="sk-raw", end_user="d1", request_tags=["h:acme"], spend=-0.5),
+    ]
+    put(project, rows)
+    project.build(variables={"line_dimensions": ["api_key", "end_user", "tag:h"]})
+    columns = (
+        '"resource/tag:team_id", "resource/tag:api_key", "resource/tag:end_user", "resource/tag:h", "usage/amount"'
+    )
+    assert project.rows(f"select {columns} from cbf.cbf_lines") == [
+        ("team-1", hashlib.sha256(b"sk-raw").hexdigest(), "d1", "acme", 300)
+    ]
+    assert project.rows("select request_id, warning from cbf.spend_log_warnings") == [("2", "negative_spend")]
 
 
 def edge_case_spends() -> list[float]:

@@ -10,6 +10,7 @@ final as (
     select
         request_id,
         rejection_reason,
+        source_file,
         started_at,
         team_id,
         user_id,
