@@ -270,7 +270,7 @@ def test_guard_error_says_why_and_what_was_sent(
     answer = running.request("POST", "/cloudzero/export", {})
     assert answer.status_code == 412
     message = answer.json()["error"]["message"]
-    assert "BlockingSandbox back 1 hour(s) that cost less" in message
+    assert "Held back 1 hour(s) that cost less" in message
     assert "All other hours were sent: 1 hour(s)." in message
     assert sent_hours(anycost) == list(range(7))
 
