@@ -239,14 +239,28 @@
         {%- endfor %}
     ),
 
+    timed as (
+        select
+            *,
+            transform(
+                array(trim(started_at_text), trim(ended_at_text), trim(created_at_text), trim(updated_at_text)),
+                text -> {{ spark_utc_timestamp() }}
+            ) as times
+        from rows_as_text
+    ),
+
     documents as (
         select
-            * except (metadata, request_tags),
+            * except (metadata, request_tags, started_at, ended_at, created_at, updated_at),
+            -- Cut to the millisecond as LiteLLM's timestamp(3) is.
+            {%- for name in file_fields()['time'] %}
+            date_trunc('millisecond', coalesce({{ name }}, times[{{ loop.index0 }}])) as {{ name }},
+            {%- endfor %}
             {{ spark_json_document('request_tags') }} as tags,
             {{ spark_json_document('metadata') }} as metadata,
             not {{ is_one_of('trim(request_tags)', no_document_texts()) }} as has_tags,
             not {{ is_one_of('trim(metadata)', no_document_texts()) }} as has_metadata
-        from rows_as_text
+        from timed
     ),
 
     typed as (
@@ -303,7 +317,7 @@
         end as spend_logs_metadata,
         source_file,
         read_problem,
-        started_at is null and not {{ is_one_of('trim(start_text)', no_document_texts() + ['NaT']) }} as has_unreadable_start,
+        started_at is null and not {{ is_one_of('trim(started_at_text)', no_document_texts() + ['NaT']) }} as has_unreadable_start,
         has_unreadable_metadata,
         has_unreadable_tags
     from named

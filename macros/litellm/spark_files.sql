@@ -2,16 +2,17 @@
    folder mixes kinds, for each folder; for Parquet one for each schema. #}
 {% macro spark_spend_log_files(path) %}
     {%- if not is_run() -%}
-        {{ return([spark_select_documents('lines', '`' ~ path | replace('`', '``') ~ '`')]) }}
+        {{ return([spark_select_documents([spark_documents('lines', '`' ~ path | replace('`', '``') ~ '`')])]) }}
     {%- endif -%}
     {%- set files = spark_list_files(path) -%}
     {%- set files_of = spend_log_files_by_kind(files, path, ['csv', 'tsv', 'json.gz']) -%}
-    {%- set selects = [] -%}
+    {%- set documents = [] -%}
     {%- for kind in ['lines', 'documents'] -%}
         {%- for place in spark_places(files_of[kind], files, path) -%}
-            {%- do selects.append(spark_select_documents(kind, place)) -%}
+            {%- do documents.append(spark_documents(kind, place)) -%}
         {%- endfor -%}
     {%- endfor -%}
+    {%- set selects = [spark_select_documents(documents)] if documents else [] -%}
     {%- for types, same_files in spark_parquet_groups(files_of.parquet) -%}
         {%- for place in spark_places(same_files, files, path) -%}
             {%- do selects.append(spark_select_columns(types, place)) -%}
@@ -100,7 +101,7 @@
     {{ return(
         "select explode(case when read_problem is not null then array(content)"
         ~ " when ltrim(content) like '[%' then coalesce(from_json(content, 'array<string>'), array(content))"
-        ~ " when not (" ~ spark_is_json('content') ~ ") then filter(split(content, '\n'), line -> trim(line) <> '')"
+        ~ " when not (" ~ spark_is_json('content') ~ ") then filter(split(content, '\\n'), line -> trim(line) <> '')"
         ~ " when get_json_object(content, '$.startTime') is null"
         ~ " then coalesce(from_json(coalesce(" ~ wrapped | join(', ') ~ "), 'array<string>'), array(content))"
         ~ " else array(content) end) as document, source_file, read_problem from (select path as source_file, cast(content as string)"
@@ -115,18 +116,19 @@
     coalesce(size(from_json(concat('[', {{ text }}, ']'), 'array<string>')) = 1, false)
 {%- endmacro %}
 
-{# A select of the raw columns from JSON documents. Most are read as they are; those that lack a column which nearly every request
+{# A select of the raw columns from selects of JSON documents. They are read in one place, because a metastore on Derby takes no view of
+   more than 32,700 characters. Most documents are read as they are; those that lack a column which nearly every request
    has are read again with their keys spelled as LiteLLM does. #}
-{% macro spark_select_documents(kind, files) %}
+{% macro spark_select_documents(documents) %}
     {%- set schema = sql_text('`' ~ file_keys() | join('` string, `') ~ '` string') -%}
     {%- set repaired = namespace(text='document') -%}
     {%- for pattern, replacement in document_repairs() -%}
-        {%- set repaired.text = regexp_replace_all(repaired.text, pattern, modules.re.sub('[\\]([0-9])', '$\1', replacement)) -%}
+        {%- set repaired.text = regexp_replace_all(repaired.text, pattern, modules.re.sub('[\\\\]([0-9])', '$\\1', replacement)) -%}
     {%- endfor -%}
     {%- set is_complete = "is_json and exact.startTime is not null and coalesce(exact.spend, exact.response_cost) is not null"
         ~ " and coalesce(exact.request_id, exact.id) is not null and exact.total_tokens is not null and exact.model <> ''" -%}
     {%- set parsed = "(select *, from_json(document, " ~ schema ~ ") as exact, " ~ spark_is_json('document') ~ " as is_json from ("
-        ~ spark_documents(kind, files) ~ ") as documents) as parsed" -%}
+        ~ documents | join(' union all ') ~ ") as documents) as parsed" -%}
     {%- set chosen = "(select *, case when " ~ is_complete ~ " or read_problem is not null then document else " ~ repaired.text
         ~ " end as repaired, " ~ is_complete ~ " as is_complete from " ~ parsed ~ ") as chosen" -%}
     {%- set checked = "(select source_file, document, case when is_complete then exact else from_json(repaired, " ~ schema ~ ") end as request,"
@@ -159,10 +161,11 @@
         {%- do selected.append(('cast(' ~ expressions[key][0] ~ ' as string)' if key in expressions else 'cast(null as string)') ~ ' as ' ~ name) -%}
     {%- endfor -%}
     {%- for name, key in fields['time'].items() -%}
-        {%- do selected.append((spark_utc_timestamp(*expressions[key]) if key in expressions else 'cast(null as timestamp)') ~ ' as ' ~ name) -%}
+        {%- set column, type = expressions.get(key, ('null', 'string')) -%}
+        {%- set is_typed = type.startswith('timestamp') -%}
+        {%- do selected.append('cast(' ~ (column if is_typed else 'null') ~ ' as timestamp) as ' ~ name) -%}
+        {%- do selected.append('cast(' ~ ('null' if is_typed else column) ~ ' as string) as ' ~ name ~ '_text') -%}
     {%- endfor -%}
-    {%- set start, type = expressions.get('startTime', ('null', 'timestamp')) -%}
-    {%- do selected.append(('cast(null as string)' if type.startswith('timestamp') else 'cast(' ~ start ~ ' as string)') ~ ' as start_text') -%}
     {%- for name, key in fields['document'].items() -%}
         {%- set column, type = expressions.get(key, ('cast(null as string)', 'string')) -%}
         {%- do selected.append((column if type == 'string' else spark_nested_document(column)) ~ ' as ' ~ name) -%}
@@ -179,27 +182,23 @@
     ) }}
 {%- endmacro %}
 
-{# UTC, cut to the millisecond as LiteLLM's timestamp(3) is; null where the text is not a time as a whole. #}
-{% macro spark_utc_timestamp(column, type) %}
-    {%- if type.startswith('timestamp') -%}
-        {{ return("date_trunc('millisecond', cast(" ~ column ~ " as timestamp))") }}
-    {%- endif -%}
+{# The time in `text`, a name of SQL, as UTC; null where the text is not a time as a whole. #}
+{% macro spark_utc_timestamp() %}
     {%- set forms = time_forms() -%}
-    {%- set text = "trim(cast(" ~ column ~ " as string))" -%}
+    {%- set text = "text" -%}
     {%- set local = "try_cast(regexp_extract(" ~ text ~ ", '" ~ forms.local_part ~ "', 1) as timestamp)" -%}
     {%- set number = epoch_microseconds("try_cast(" ~ text ~ " as decimal(38, 9))") -%}
     {%- set zone = "regexp_extract(" ~ text ~ ", '" ~ forms.zone_part ~ "', 1)" -%}
     {%- set moment = "try_cast(concat(regexp_extract(" ~ text ~ ", '" ~ forms.local_part ~ "', 1), ' ', " ~ zone ~ ") as timestamp)" -%}
     {%- set offset = "regexp_extract(" ~ text ~ ", '([+-])([0-9]{2}):?([0-9]{2})?$', " -%}
     {{ return(
-        "date_trunc('millisecond', case"
-        ~ " when " ~ text ~ " rlike '" ~ forms.local ~ "' then try_cast(" ~ text ~ " as timestamp)"
+        "case when " ~ text ~ " rlike '" ~ forms.local ~ "' then try_cast(" ~ text ~ " as timestamp)"
         ~ " when " ~ text ~ " rlike '" ~ forms.number ~ "' then timestamp_micros(cast(round(" ~ number ~ ") as bigint))"
         ~ " when " ~ text ~ " rlike '" ~ forms.utc ~ "' then " ~ local
         ~ " when " ~ text ~ " rlike '" ~ forms.offset ~ "' then " ~ local ~ " - make_dt_interval(0, 0, case when " ~ offset ~ "1) = '-' then -1"
         ~ " else 1 end * (try_cast(" ~ offset ~ "2) as int) * 60 + coalesce(try_cast(" ~ offset ~ "3) as int), 0)), 0)"
         ~ " when " ~ text ~ " rlike '" ~ forms.zone ~ "' then case when " ~ moment ~ " is not null then case when from_utc_timestamp("
-        ~ moment ~ ", " ~ zone ~ ") = " ~ local ~ " then " ~ moment ~ " end end end)"
+        ~ moment ~ ", " ~ zone ~ ") = " ~ local ~ " then " ~ moment ~ " end end end"
     ) }}
 {% endmacro %}
 

@@ -141,6 +141,7 @@ def test_check_and_validate_cover_every_stream(teams: BuiltWarehouse, anycost: S
         ("profile", True),
         ("credentials", True),
         ("views", True),
+        ("source", True),
         ("cloudzero (default)", True),
         ("cloudzero (product)", True),
         ("cloudzero (research)", True),

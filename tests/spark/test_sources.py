@@ -126,7 +126,7 @@ def test_broken_lines_and_foreign_files_are_set_aside_and_the_rest_goes_on(proje
     (project.logs / "hidden.json").write_bytes(gzip.compress(emoji.encode()))
     with duckdb.connect() as connection:
         connection.execute(f"copy (select 1 as a) to '{project.logs}/other.parquet'")
-    outcome = project.build()
+    outcome = project.build("--exclude", "cbf_as_of")
     assert total(project) == (Decimal("0.004"), 300)
     assert rejected(project) == [
         ("gzip_without_suffix", "hidden.json", None),
@@ -170,7 +170,7 @@ def test_names_wrappers_and_parquet_schemas(project: SparkProject) -> None:
             " 'openai' as custom_llm_provider, 'team-123' as team_id, '{\"user_api_key_user_id\": \"u1\"}' as metadata)"
             f" to '{project.logs}/text.parquet'"
         )
-    project.build()
+    project.build("--exclude", "cbf_as_of")
     assert rejected(project) == [("not_a_request", "summary.json", Decimal("12.5"))]
     columns = '"resource/tag:team_id", "resource/tag:user_id", "cost/cost", "usage/amount"'
     assert project.rows(f"select {columns} from cbf.cbf_lines") == [("team-123", "u1", Decimal("0.026"), 1950)]
