@@ -18,11 +18,7 @@ with
 
 rejected_spend_logs as (
     select * from {{ ref('rejected_spend_logs') }}
-    where
-        {{ is_within('started_at', window_start, none) }}
-        {%- if window_start and start_can_be_missing() %}
-        or started_at is null
-        {%- endif %}
+    where {{ is_within('started_at', window_start, none) }}{{ ' or started_at is null' if window_start and start_can_be_missing() }}
 ),
 
 rejected as (

@@ -43,7 +43,7 @@ staged_hours as (
         count(*) as request_count
     from {{ ref('stg_litellm__spend_logs') }}
     where {{ is_within('started_at', usage_window_start(load_kept_hours()), load_until()) }}
-    group by 1
+    group by coalesce(usage_hour, {{ timestamp_literal('1970-01-01 00:00:00') }})
 )
 
 select
