@@ -7,7 +7,7 @@ PORT ?= 4100
 export DBT_SEND_ANONYMOUS_USAGE_STATS := false
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo serve test test-spark java torture lint docs bench lock clean
+.PHONY: help setup demo serve test test-newest test-spark java torture lint docs bench lock clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -31,6 +31,22 @@ serve: setup ## The service and its page on what the demo made, to a local AnyCo
 
 test: setup ## All tests, on DuckDB and on a real PostgreSQL with LiteLLM's own migrations
 	$(BIN)/pytest -n auto --maxprocesses=4 --dist worksteal
+
+# The newest Python that pyproject.toml allows; `make test` runs on the oldest one in CI.
+NEWEST = $(shell for each in python3.13 $(HOME)/.pyenv/versions/3.13.*/bin/python3.13; do \
+	"$$each" -c 'import ensurepip' 2>/dev/null && echo "$$each" && break; done)
+
+.venv-newest/installed: requirements.lock pyproject.toml
+	$(NEWEST) -m venv .venv-newest
+	.venv-newest/bin/pip install --quiet --disable-pip-version-check -r requirements.lock
+	.venv-newest/bin/pip install --quiet --disable-pip-version-check --no-deps --editable .
+	@touch $@
+
+test-newest: ## The unit tests, and the way from spend logs to CloudZero, on Python 3.13 if it is installed
+	@if [ -z "$(NEWEST)" ]; then echo "Python 3.13 is not installed: not tested with it."; else \
+		$(MAKE) .venv-newest/installed && \
+		.venv-newest/bin/pytest -q -n auto --maxprocesses=4 tests/unit tests/engines/test_end_to_end.py; \
+	fi
 
 torture: setup ## Hundreds of random schedules of pushes, killed and cut; SEEDS=17 plays one again
 	TORTURE_SEEDS=$(SEEDS) $(BIN)/pytest -q tests/engines/test_torture.py
