@@ -81,4 +81,4 @@ def test_files_are_compiled_for_without_a_look_at_them(tmp_path: Path) -> None:
     project = Project(tmp_path)
     (project.logs / "invoice.csv").write_text("date,amount\n2026-11-01,12\n")
     assert "left out" not in project.dbt("compile").out
-    assert f"read_json('{project.logs}/*'" in compiled(project, "base_litellm__spend_logs")
+    assert f"read_csv(['{project.logs}/*']" in compiled(project, "base_litellm__spend_logs")
