@@ -81,4 +81,4 @@ def test_the_sql_for_files_is_compiled_without_reading_them(tmp_path: Path) -> N
     project = Project(tmp_path)
     (project.logs / "invoice.csv").write_text("date,amount\n2026-11-01,12\n")
     assert "left out" not in project.dbt("compile").out
-    assert f"read_json('{project.logs}/*'" in compiled(project, "base_litellm__spend_logs")
+    assert f"read_csv(['{project.logs}/*']" in compiled(project, "base_litellm__spend_logs")

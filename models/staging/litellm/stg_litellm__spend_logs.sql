@@ -155,7 +155,12 @@ final as (
                         ', ',
                         case when has_unreadable_metadata then 'unreadable_metadata' end,
                         case when has_unreadable_tags then 'unreadable_request_tags' end,
-                        case when spend < 0 then 'negative_spend' end
+                        case when spend < 0 then 'negative_spend' end,
+                        -- LiteLLM's table has a finished batch once, with this ending; its loggers write it at each poll.
+                        case
+                            when call_type = 'aretrieve_batch' and spend <> 0 and coalesce(request_id, '') not like '%_batch_cost'
+                                then 'batch_poll'
+                        end
                     ),
                     ''
                 )
