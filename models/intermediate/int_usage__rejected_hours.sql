@@ -1,4 +1,4 @@
--- One row per UTC hour and reason: the requests that are rejected, whose cost is in no line. The loader warns of them.
+-- One row per UTC hour and reason: the requests that are rejected, whose cost is in no line. The loader warns about them.
 -- Hours within the lookback window are counted again by each run; older ones stay as they were counted last.
 {{ config(
     materialized='incremental',
@@ -18,11 +18,7 @@ with
 
 rejected_spend_logs as (
     select * from {{ ref('rejected_spend_logs') }}
-    where
-        {{ is_within('started_at', window_start, none) }}
-        {%- if window_start and start_can_be_missing() %}
-        or started_at is null
-        {%- endif %}
+    where {{ is_within('started_at', window_start, none) }}{{ ' or started_at is null' if window_start and start_can_be_missing() }}
 ),
 
 rejected as (
@@ -48,7 +44,7 @@ counted as (
 
 {%- if is_incremental() %}
 
--- An hour of which no request is rejected any more: a row without requests replaces what was counted before.
+-- Hours in which no request is rejected any more: a row with 0 requests replaces the previous count.
 cleared as (
     select
         usage_hour,
