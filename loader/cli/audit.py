@@ -26,9 +26,10 @@ if TYPE_CHECKING:
 @click.command()
 @target_options
 @click.option(
-    "--fail-if-behind", metavar="TIME",
+    "--fail-if-behind",
+    metavar="TIME",
     help="Exit with code 6 when CloudZero lacks the present state of an hour that ended longer ago than this (3h).",
-)  # fmt: skip
+)
 @options.since_option
 @options.stream_option
 @options.table_or_json

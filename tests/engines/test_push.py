@@ -155,7 +155,7 @@ def test_cheaper_or_empty_hours_are_held_back_until_allowed(ready: BuiltWarehous
     stopped = push(ready, code=6)
     assert sent(stopped) == 1
     assert (
-        f"BlockingSandbox back 2 hour(s) that cost less than when CloudZero accepted them, the first: {iso(START + HOUR)} cost"
+        f"Held back 2 hour(s) that cost less than when CloudZero accepted them, the first: {iso(START + HOUR)} cost"
         in stopped.err
     )
     assert hours_held(anycost) == dict.fromkeys(range(6), TWO) | {6: (1, "0.1")}
@@ -177,7 +177,7 @@ def test_lost_hourly_table_does_not_remove_money_from_cloudzero(ready: BuiltWare
     ready.put({5: [A], 6: [A]})
     stopped = push(ready, code=6)
     assert sent(stopped) == 1
-    assert "BlockingSandbox back 6 hour(s)" in stopped.err
+    assert "Held back 6 hour(s)" in stopped.err
     month = ("--start", "2026-10-01", "--end", "2026-11-01", "--operation", "replace_drop")
     ready.put({0: [A]}, built_hours=30)
     refused = ready.project.loader("push", *month)
@@ -407,7 +407,7 @@ def test_status_of_sent_pending_and_held_back_hours(ready: BuiltWarehouse) -> No
     assert "last push" in shown.err
     late = ready.project.loader("status", "--fail-if-behind", "3h")
     assert late.code == 6
-    assert f"the hour {iso(START + HOUR)} waits" in late.err
+    assert f"the hour {iso(START + HOUR)} is waiting" in late.err
     assert status("--fail-if-behind", "999999h")["behind_seconds"] > 0
     ready.project.settings["CLOUDZERO_API_KEY"] = ""
     assert ready.project.loader("status").code == 0
@@ -485,7 +485,7 @@ def test_validate_reports_errors_and_stores_nothing(ready: BuiltWarehouse, rejec
     ready.put({2: [Usage("odd", "1")]})
     bad = ready.project.loader("validate", "--start", "2026-10-01", "--end", "2026-12-01", "--format", "json")
     assert bad.code == 4
-    assert "1 of 2 bodies wrong" in bad.err
+    assert "finds errors in 1 of 2 bodies" in bad.err
     assert [bool(body["errors"]) for body in json.loads(bad.out)["bodies"]] == [True, False]
     assert stored_months(rejecting_sandbox) == {}
     assert ready.log() == []
@@ -499,7 +499,7 @@ def test_dry_run_of_pending_hours_shows_what_a_push_sends(ready: BuiltWarehouse,
     ready.put({1: [A], 3: [], 5: [A, B, B]})
     shown = ready.project.loader(*dry)
     assert shown.code == 0
-    assert "BlockingSandbox back 1 hour(s)" in shown.err
+    assert "Held back 1 hour(s)" in shown.err
     push(ready, code=6)
     rows = [json.loads(line) for line in shown.out.splitlines()]
     assert [row["time/usage_start"] for row in rows] == [iso(START + 5 * HOUR)] * 3 + [iso(START + 3 * HOUR)]

@@ -141,6 +141,7 @@ def test_check_and_validate_cover_every_stream(teams: BuiltWarehouse, anycost: S
         ("profile", True),
         ("credentials", True),
         ("views", True),
+        ("source", True),
         ("cloudzero (default)", True),
         ("cloudzero (product)", True),
         ("cloudzero (research)", True),
@@ -241,7 +242,7 @@ def test_lost_lines_are_not_mistaken_for_moved_ones(teams: BuiltWarehouse, anyco
     )
     pushed = teams.project.loader("push", "--window", "pending")
     # The line of team c is gone from the first hour, and has moved in the second.
-    assert (pushed.code, "BlockingSandbox back 1 hour(s) that cost less" in pushed.err) == (6, True)
+    assert (pushed.code, "Held back 1 hour(s) that cost less" in pushed.err) == (6, True)
     assert costs(anycost) == {CONNECTION: Decimal("1.5"), "conn-r": Decimal("6.5"), "conn-p": Decimal(8)}
     assert teams.project.loader("push", "--window", "pending", "--allow-shrink").code == 0
     assert costs(anycost) == {CONNECTION: 0, "conn-r": Decimal("6.5"), "conn-p": Decimal(8)}
