@@ -75,7 +75,7 @@ def dry_run(target: TargetOptions, hours: HourOptions, limit: int | None, only: 
     output.print_dry_run(lines, summaries, style, sys.stdout)
     total = sum(hour.line_count for hour in summaries)
     if style in ("csv", "ndjson") and len(lines) < total:
-        output.say(f"{len(lines):,} of {total:,} lines, as --limit says.")
+        output.say(f"{len(lines):,} of {total:,} lines: --limit leaves out the rest.")
 
 
 def _pending(

@@ -279,5 +279,5 @@ def seconds(text: str) -> float:
 
 
 def now() -> datetime:
-    """The present moment, UTC."""
+    """The current time, UTC."""
     return datetime.now(timezone.utc)

@@ -96,7 +96,13 @@ def load(target: TargetOptions, step: str) -> None:
     show_default=True,
     help="Address to listen on; any other than loopback requires LOADER_MASTER_KEY.",
 )
-@click.option("--port", default=4100, show_default=True, type=click.IntRange(0, 65535), help="0: a free one.")
+@click.option(
+    "--port",
+    default=4100,
+    show_default=True,
+    type=click.IntRange(0, 65535),
+    help="Port to listen on; 0 for any free port.",
+)
 def serve(target: TargetOptions, since: str | None, host: str, port: int) -> None:
     """Run dbt and send what is pending, on a schedule; with a page, LiteLLM's endpoints, and metrics.
 

@@ -19,8 +19,8 @@ from loader.cli import options
     help="Folder to write to.",
 )
 @click.option("--rows", default=20_000, show_default=True, type=int, help="Number of requests.")
-@click.option("--days", default=3, show_default=True, type=int, help="Days up to the present hour.")
-@click.option("--until", metavar="TIME", help="End, ISO 8601. Default: the present hour.")
+@click.option("--days", default=3, show_default=True, type=int, help="Days up to the current hour.")
+@click.option("--until", metavar="TIME", help="End, ISO 8601. Default: the current hour.")
 @click.option("--seed", default=1, show_default=True, type=int, help="The same seed gives the same rows.")
 @click.option(
     "--format",
@@ -31,7 +31,7 @@ from loader.cli import options
     help="payload: LiteLLM's StandardLoggingPayload objects.",
 )
 def sample(out: Path, rows: int, days: int, until: str | None, seed: int, style: str) -> None:
-    """Write realistic sample spend logs, up to the present hour."""
+    """Write realistic sample spend logs, up to the current hour."""
     from loader.hours import parse_time
     from loader.sandbox.sample import SamplePlan, write_sample
 
@@ -47,7 +47,13 @@ def sample(out: Path, rows: int, days: int, until: str | None, seed: int, style:
     show_default=True,
     help="Address to listen on. Anyone who reaches it can read what it holds.",
 )
-@click.option("--port", default=8787, show_default=True, type=click.IntRange(0, 65535), help="0: a free one.")
+@click.option(
+    "--port",
+    default=8787,
+    show_default=True,
+    type=click.IntRange(0, 65535),
+    help="Port to listen on; 0 for any free port.",
+)
 @click.option(
     "--month-rows",
     default=1_000_000,

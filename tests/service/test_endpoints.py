@@ -66,7 +66,7 @@ def sent_hours(anycost: SandboxServer) -> list[int]:
 
 
 def run_curl(command: str, running: RunningService, **changes: str) -> Any:
-    """Run a curl command of the documentation with our URL and key; returns the JSON response."""
+    """Run a curl command of the documentation with this service's URL and key; returns the JSON response."""
     for old, new in ({"http://localhost:4000": running.url, "sk-1234": MASTER_KEY} | changes).items():
         assert old in command
         command = command.replace(old, new)

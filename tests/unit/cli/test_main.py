@@ -159,7 +159,7 @@ def test_csv_and_ndjson_have_all_lines_unless_limited(tmp_path: Path) -> None:
     assert "10 of 25 lines" in project.loader("dry-run").err
     limited = project.loader("dry-run", "--format", "csv", "--limit", "3")
     assert len(limited.out.splitlines()) == 4
-    assert limited.err == "3 of 25 lines, as --limit says.\n"
+    assert limited.err == "3 of 25 lines: --limit leaves out the rest.\n"
 
 
 @pytest.mark.parametrize("arguments", [("dry-run", "--format", "csv"), ("status",), ("check", "--format", "json")])
