@@ -32,7 +32,7 @@ serve: setup ## The service and its page on the demo's data, with a local AnyCos
 test: setup ## All tests, on DuckDB and on a real PostgreSQL with LiteLLM's own migrations
 	$(BIN)/pytest -n auto --maxprocesses=4 --dist worksteal
 
-torture: setup ## Hundreds of random schedules of pushes with kills and faults; SEEDS=17 repeats one
+torture: setup ## Hundreds of random schedules of pushes, killed and cut; SEEDS=17 plays one again
 	TORTURE_SEEDS=$(SEEDS) $(BIN)/pytest -q tests/engines/test_torture.py
 
 test-spark: java .venv-spark/installed ## The models on Apache Spark, compared with DuckDB and PostgreSQL (installs Java 17 on Debian)

@@ -37,18 +37,13 @@ source_hours as (
     group by usage_hour
 ),
 
-staged_requests as (
-    select coalesce(usage_hour, {{ timestamp_literal('1970-01-01 00:00:00') }}) as usage_hour
-    from {{ ref('stg_litellm__spend_logs') }}
-    where {{ is_within('started_at', usage_window_start(load_kept_hours()), load_until()) }}
-),
-
 staged_hours as (
     select
-        usage_hour,
+        coalesce(usage_hour, {{ timestamp_literal('1970-01-01 00:00:00') }}) as usage_hour,
         count(*) as request_count
-    from staged_requests
-    group by usage_hour
+    from {{ ref('stg_litellm__spend_logs') }}
+    where {{ is_within('started_at', usage_window_start(load_kept_hours()), load_until()) }}
+    group by coalesce(usage_hour, {{ timestamp_literal('1970-01-01 00:00:00') }})
 )
 
 select
