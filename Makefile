@@ -1,4 +1,4 @@
-# Everything here runs in .venv, which `make setup` makes from requirements.lock. CI calls these targets only.
+# Everything runs in .venv, which `make setup` creates from requirements.lock. CI calls only these targets.
 SHELL := /bin/bash
 PYTHON ?= python3
 BIN := .venv/bin
@@ -12,7 +12,7 @@ export DBT_SEND_ANONYMOUS_USAGE_STATS := false
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-setup: .venv/installed profiles.yml ## Make .venv and, when there is none, profiles.yml
+setup: .venv/installed profiles.yml ## Create .venv and, if it is missing, profiles.yml
 
 .venv/installed: requirements.lock pyproject.toml
 	$(PYTHON) -m venv .venv
@@ -23,10 +23,10 @@ setup: .venv/installed profiles.yml ## Make .venv and, when there is none, profi
 profiles.yml:
 	cp profiles.example.yml profiles.yml
 
-demo: setup ## The whole way on made-up spend logs, to a local AnyCost; nothing leaves this machine
+demo: setup ## From sample spend logs to a local AnyCost; nothing leaves this machine
 	$(BIN)/python -m tools.demo
 
-serve: setup ## The service and its page on what the demo made, to a local AnyCost; PORT=4100. Your own: loader serve
+serve: setup ## The service and its page on the demo's data, with a local AnyCost; PORT=4100. With your own data: loader serve
 	$(BIN)/python -m tools.demo serve $(PORT)
 
 test: setup ## All tests, on DuckDB and on a real PostgreSQL with LiteLLM's own migrations
@@ -51,21 +51,21 @@ test-newest: ## The unit tests, and the way from spend logs to CloudZero, on Pyt
 torture: setup ## Hundreds of random schedules of pushes, killed and cut; SEEDS=17 plays one again
 	TORTURE_SEEDS=$(SEEDS) $(BIN)/pytest -q tests/engines/test_torture.py
 
-test-spark: java .venv-spark/installed ## The models on Apache Spark, against DuckDB and PostgreSQL (brings Java 17 on Debian)
+test-spark: java .venv-spark/installed ## The models on Apache Spark, compared with DuckDB and PostgreSQL (installs Java 17 on Debian)
 	.venv-spark/bin/pytest tests/spark
 
-# Spark needs Java 17 or later: Debian's, where it is missing and may be installed; else a sentence.
+# Spark needs Java 17 or later: installed from Debian as root, otherwise an error message.
 java:
 	@has_java() { java -version 2>&1 | grep -Eq 'version "(1[7-9]|[2-9][0-9])'; }; \
 	if ! has_java && command -v apt-get >/dev/null && [ "$$(id -u)" = 0 ]; then \
 		apt-get update -q && apt-get install -q -y --no-install-recommends default-jre-headless; \
 	fi; \
 	has_java || { \
-		echo "Spark needs Java 17 or later, and there is none here. On Debian: apt-get install default-jre-headless" >&2; \
+		echo "Spark needs Java 17 or later, which is not installed. On Debian: apt-get install default-jre-headless" >&2; \
 		exit 1; \
 	}
 
-# An environment of its own: PySpark alone is 490 MB, and nobody else needs it.
+# A separate environment, because PySpark alone is 490 MB.
 .venv-spark/installed: requirements.lock requirements-spark.lock pyproject.toml
 	$(PYTHON) -m venv .venv-spark
 	.venv-spark/bin/pip install --quiet --disable-pip-version-check -r requirements.lock -r requirements-spark.lock
@@ -89,10 +89,10 @@ bench: setup ## Seconds, memory and ratios, up to 10,000,000 spend logs of 30 da
 COMPILE := pip-compile --quiet --allow-unsafe --generate-hashes --no-emit-find-links --no-emit-index-url \
 	--no-emit-trusted-host --no-strip-extras
 
-lock: ## Resolve the lock files anew (needs pip-tools)
+lock: ## Update the lock files (needs pip-tools)
 	$(COMPILE) --extra=dev --extra=s3 --extra=serve --output-file=requirements.lock pyproject.toml
 	$(COMPILE) --extra=s3 --extra=serve --build-deps-for=wheel --constraint=requirements.lock --output-file=requirements-image.lock pyproject.toml
 	$(COMPILE) --extra=spark --constraint=requirements.lock --output-file=requirements-spark.lock pyproject.toml
 
-clean: ## Remove what dbt, the demo and the tests left; not spend.duckdb, which holds history
+clean: ## Remove what dbt, the demo and the tests created; not spend.duckdb, which holds history
 	rm -rf target logs demo .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -26,12 +26,12 @@ STARTS = 9
 
 def start_ratio(environment: Mapping[str, str]) -> None:
     """Compare `loader dry-run --limit 10` with the bare imports, alternately."""
-    ours = [str(BIN / "loader"), "dry-run", "--limit", "10"]
-    theirs = [sys.executable, "-c", "import click, duckdb, requests"]
+    dry_run = [str(BIN / "loader"), "dry-run", "--limit", "10"]
+    imports = [sys.executable, "-c", "import click, duckdb, requests"]
     pairs = []
     for _ in range(STARTS):
         pair = []
-        for command in (ours, theirs):
+        for command in (dry_run, imports):
             began = time.perf_counter()
             subprocess.run(command, cwd=ROOT, env=dict(environment), check=True, capture_output=True)
             pair.append(time.perf_counter() - began)

@@ -75,7 +75,7 @@ $$;
 
 -- litellm_cbf_loader is for a schedule that runs dbt and the loader apart, each with its own login. It runs `dry-run`,
 -- `push`, `status`, `verify`, `validate` and `check`: it reads what dbt made, adds to the push log, and changes nothing.
--- dbt creates its views anew in each run, so the right to read them is given in advance.
+-- dbt recreates its views in each run, so the right to read them is granted in advance.
 do $$
 begin
     if not exists (select from pg_roles where rolname = 'litellm_cbf_loader') then

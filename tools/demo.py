@@ -1,7 +1,7 @@
 """`make demo` and `make serve`: the commands of the README, with generated spend logs and a local AnyCost sandbox.
 
-Uses only the folder demo/, never the user's own warehouse: summed hours are kept for good, and generated costs must not
-mix with real ones.
+Uses only the folder demo/, never the user's own warehouse: summed hours are kept permanently, and generated costs
+must not mix with real ones.
 """
 
 from __future__ import annotations

@@ -13,10 +13,10 @@ import json
 import re
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
+from typing import IO
 
 from loader.bucket.store import BucketStore
 from loader.delivery.plan import Plan
@@ -170,25 +170,39 @@ def write_drop(
     row = next(rows, None)
     while row is not None:
         name = f"{billing_data_id(month)}/{drop_id}/cbf-{len(parts):05d}.csv.gz"
-        with ExitStack() as files:
-            file = files.enter_context(store.part(name))
-            # Without file name and time in the header, the same lines give the same bytes.
-            packed = files.enter_context(gzip.GzipFile("", "wb", 6, file, mtime=0))
-            text = files.enter_context(io.TextIOWrapper(packed, "utf-8", newline=""))
-            writer = csv.DictWriter(text, columns, restval="", lineterminator="\r\n")
-            writer.writeheader()
-            written = 0
-            while row is not None and written < part_rows:
-                writer.writerow(row)
-                cost += Decimal(row[COST_COLUMN])
-                written += 1
-                bar.advance(1)
-                row = next(rows, None)
+        with store.part(name) as file:
+            row, (part_count, part_cost) = _write_part(file, columns, row, rows, part_rows, bar)
         parts.append(name)
-        count += written
+        count, cost = count + part_count, cost + part_cost
     manifest = {"version": VERSION, "current_drop_id": drop_id}
     store.replace(f"{billing_data_id(month)}/manifest.json", json.dumps(manifest).encode())
     return BucketDrop(drop_id, tuple(parts), count, cost, len(incomplete))
+
+
+def _write_part(
+    file: IO[bytes],
+    columns: Sequence[str],
+    first: dict[str, str],
+    rows: Iterator[dict[str, str]],
+    limit: int,
+    bar: Bar,
+) -> tuple[dict[str, str] | None, LinesAndCost]:
+    """Write the first row and the next ones, at most `limit`. Returns the row after them, and what was written."""
+    row: dict[str, str] | None = first
+    count, cost = NO_LINES
+    # Without file name and time in the header, the same lines give the same bytes.
+    with (
+        gzip.GzipFile("", "wb", 6, file, mtime=0) as packed,
+        io.TextIOWrapper(packed, "utf-8", newline="") as text,
+    ):
+        writer = csv.DictWriter(text, columns, restval="", lineterminator="\r\n")
+        writer.writeheader()
+        while row is not None and count < limit:
+            writer.writerow(row)
+            count, cost = count + 1, cost + Decimal(row[COST_COLUMN])
+            bar.advance(1)
+            row = next(rows, None)
+    return row, (count, cost)
 
 
 def _rows(warehouse: Warehouse, plan: Plan, stop: StopSignal) -> Iterator[dict[str, str]]:

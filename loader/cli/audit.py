@@ -26,9 +26,10 @@ if TYPE_CHECKING:
 @click.command()
 @target_options
 @click.option(
-    "--fail-if-behind", metavar="TIME",
-    help="Exit with code 6 when CloudZero lacks the present state of an hour that ended longer ago than this (3h).",
-)  # fmt: skip
+    "--fail-if-behind",
+    metavar="TIME",
+    help="Exit with code 6 if CloudZero lacks the current lines of an hour that ended longer ago than this (3h).",
+)
 @options.since_option
 @options.stream_option
 @options.table_or_json
@@ -180,7 +181,7 @@ def _require_equal(differences: list[HourDifference], month: Window, repaired: b
     from loader.errors import GuardError
 
     if differences:
-        hint = "" if repaired else " `loader verify --repair` sends those again that resending fixes."
+        hint = "" if repaired else " `loader verify --repair` fixes those that can be fixed by sending them again."
         raise GuardError(
             f"{len(differences)} hour(s) of {month.start:%Y-%m} differ.{hint} See docs/operating.md for what to do."
         )

@@ -39,9 +39,9 @@ def drop(
 ) -> None:
     """Write a month as an AnyCost Bucket drop: for bills that exceed a stream's monthly limits.
 
-    The manifest is written last, so that a drop is current only once it is complete; the previous drop is kept, to go
-    back to. Sends nothing to CloudZero and does not touch the push log. With --check, exits with code 6 when an hour
-    differs.
+    The manifest is written last, so that a drop is current only once it is complete; the previous drop is kept, so
+    that you can return to it. Sends nothing to CloudZero and does not touch the push log. With --check, exits with code
+    6 when an hour differs.
 
     \b
     loader drop --month 2024-01 --out s3://my-bucket/litellm

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 import click
 
 from loader.cli import options
-from loader.cli.options import HourOptions, TargetOptions, hour_options, option_group, retry_options, target_options
+from loader.cli.option_groups import option_group
+from loader.cli.options import HourOptions, TargetOptions, hour_options, retry_options, target_options
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -31,9 +32,11 @@ ALL_LINES = sys.maxsize
 @target_options
 @hour_options
 @click.option(
-    "--limit", type=click.IntRange(min=0), metavar="N",
+    "--limit",
+    type=click.IntRange(min=0),
+    metavar="N",
     help="Lines to show, newest hour first. Default: 10 of a table or JSON, all of csv and ndjson.",
-)  # fmt: skip
+)
 @options.stream_option
 @click.option(
     "--format", "style", default="table", show_default=True, type=click.Choice(("table", "json", "csv", "ndjson"))
@@ -72,7 +75,7 @@ def dry_run(target: TargetOptions, hours: HourOptions, limit: int | None, only: 
     output.print_dry_run(lines, summaries, style, sys.stdout)
     total = sum(hour.line_count for hour in summaries)
     if style in ("csv", "ndjson") and len(lines) < total:
-        output.say(f"{len(lines):,} of {total:,} lines, as --limit says.")
+        output.say(f"{len(lines):,} of {total:,} lines: --limit leaves out the rest.")
 
 
 def _pending(
@@ -130,26 +133,32 @@ selection_options = option_group(
     "selection",
     SelectionOptions,
     click.option(
-        "--operation", default="replace_hourly", show_default=True,
+        "--operation",
+        default="replace_hourly",
+        show_default=True,
         type=click.Choice(("replace_hourly", "replace_drop", "sum")),
         help="replace_drop replaces a whole month; sum adds to what is there, twice if it is run twice.",
     ),
     click.option(
-        "--limit", type=click.IntRange(min=1), metavar="N",
+        "--limit",
+        type=click.IntRange(min=1),
+        metavar="N",
         help="Only the newest hours that fit into N lines (the oldest, of what is pending); never part of an hour.",
     ),
     click.option(
-        "--include-incomplete", is_flag=True,
+        "--include-incomplete",
+        is_flag=True,
         help="Also send hours that are still in progress, or were summed before they ended.",
     ),
     click.option(
-        "--allow-shrink", is_flag=True,
+        "--allow-shrink",
+        is_flag=True,
         help="Also send hours that cost less than when CloudZero accepted them, or have lost all their lines.",
     ),
     click.option(
         "--allow-full-month", is_flag=True, help="Also send hours that their month has no room for at CloudZero."
     ),
-)  # fmt: skip
+)
 
 
 @click.command()
@@ -157,10 +166,13 @@ selection_options = option_group(
 @hour_options
 @selection_options
 @click.option(
-    "--max-body-mb", default=5.0, show_default=True, metavar="X",
+    "--max-body-mb",
+    default=5.0,
+    show_default=True,
+    metavar="X",
     type=click.FloatRange(0, 5, min_open=True),
     help="Maximum size of a body in million bytes, for a proxy that accepts less than CloudZero's 5.",
-)  # fmt: skip
+)
 @options.stream_option
 @retry_options
 @options.wait_option

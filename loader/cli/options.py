@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime, timezone
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING
 
 import click
 
+from loader.cli.option_groups import option_group
 from loader.hours import PENDING, WINDOW_NAMES
 
 if TYPE_CHECKING:
@@ -20,39 +19,6 @@ if TYPE_CHECKING:
     from loader.delivery.selection import HourFilter, InWindow, Pending
     from loader.hours import Window
     from loader.warehouse.base import Warehouse
-
-Command = TypeVar("Command", bound=Callable[..., Any])
-
-
-def option_group(
-    name: str, make: Callable[..., object], *options: Callable[[Any], Any]
-) -> Callable[[Command], Command]:
-    """A decorator that adds options to a command and passes their values as one object.
-
-    Args:
-        name: the command's parameter for the object.
-        make: makes the object from the options' values, as keyword arguments.
-        options: Click's option decorators, in the order in which --help lists them.
-    """
-
-    def decorate(command: Command) -> Command:
-        def marker() -> None: ...
-
-        for option in options:
-            option(marker)
-        names = [parameter.name for parameter in marker.__click_params__]  # type: ignore[attr-defined]
-
-        @functools.wraps(command)
-        def with_group(*arguments: Any, **values: Any) -> Any:
-            values[name] = make(**{each: values.pop(each) for each in names})
-            return command(*arguments, **values)
-
-        decorated: Any = with_group
-        for option in reversed(options):
-            decorated = option(decorated)
-        return decorated  # type: ignore[no-any-return]
-
-    return decorate
 
 
 @dataclass(frozen=True)
@@ -90,18 +56,28 @@ target_options = option_group(
     "target",
     TargetOptions,
     click.option(
-        "-t", "--target", envvar="DBT_TARGET", show_envvar=True, metavar="NAME",
+        "-t",
+        "--target",
+        envvar="DBT_TARGET",
+        show_envvar=True,
+        metavar="NAME",
         help="dbt target to read from. Default: the profile's own.",
     ),
     click.option(
-        "--profiles-dir", envvar="DBT_PROFILES_DIR", show_envvar=True, metavar="DIR",
+        "--profiles-dir",
+        envvar="DBT_PROFILES_DIR",
+        show_envvar=True,
+        metavar="DIR",
         help="Folder of dbt's profiles.yml. Default: this folder, then ~/.dbt.",
     ),
     click.option(
-        "--lock-timeout", default="30s", show_default=True, metavar="TIME",
+        "--lock-timeout",
+        default="30s",
+        show_default=True,
+        metavar="TIME",
         help="How long to wait for a DuckDB file that dbt is writing: 90s, 15m, 2h.",
     ),
-)  # fmt: skip
+)
 
 
 @dataclass(frozen=True)
@@ -178,23 +154,28 @@ def _cut(window: Window, by_name: bool, since: datetime | None) -> InWindow:
 
 
 since_option = click.option(
-    "--since", envvar="LOADER_PUSH_SINCE", show_envvar=True, metavar="TIME",
+    "--since",
+    envvar="LOADER_PUSH_SINCE",
+    show_envvar=True,
+    metavar="TIME",
     help="Hours before this belong to another exporter: they are not pending, not verified, and left out of every"
     " window except reconcile's.",
-)  # fmt: skip
+)
 
 hour_options = option_group(
     "hours",
     HourOptions,
     click.option(
-        "-w", "--window", type=click.Choice((*WINDOW_NAMES, PENDING)),
+        "-w",
+        "--window",
+        type=click.Choice((*WINDOW_NAMES, PENDING)),
         help="Hours by name. Calendar words follow CLOUDZERO_TIMEZONE (default UTC). pending: all complete hours"
         " that are new or have changed since CloudZero accepted them.",
     ),
     click.option("--start", metavar="TIME", help="Start, ISO 8601; UTC unless it has an offset."),
     click.option("--end", metavar="TIME", help="End, not included. Default: now."),
     since_option,
-)  # fmt: skip
+)
 
 
 def _policy(give_up_after: str, settle_for: str) -> RetryPolicy:
@@ -208,24 +189,37 @@ retry_options = option_group(
     "policy",
     _policy,
     click.option(
-        "--give-up-after", default="15m", show_default=True, metavar="TIME",
+        "--give-up-after",
+        default="15m",
+        show_default=True,
+        metavar="TIME",
         help="How long to keep trying when CloudZero does not answer or asks to wait: 90s, 15m, 2h.",
     ),
     click.option(
-        "--settle-for", default="60s", show_default=True, metavar="TIME",
+        "--settle-for",
+        default="60s",
+        show_default=True,
+        metavar="TIME",
         help="How long CloudZero may still be processing a request whose answer was lost: nothing is sent meanwhile.",
     ),
-)  # fmt: skip
+)
 
 wait_option = click.option(
-    "--wait", is_flag=False, flag_value="1h", default="0s", metavar="[TIME]", callback=lambda *given: seconds(given[2]),
+    "--wait",
+    is_flag=False,
+    flag_value="1h",
+    default="0s",
+    metavar="[TIME]",
+    callback=lambda *given: seconds(given[2]),
     help="Wait this long (1h without TIME) for another push to end, instead of exiting with code 6 at once.",
-)  # fmt: skip
+)
 
 stream_option = click.option(
-    "--stream", "only", metavar="NAME",
+    "--stream",
+    "only",
+    metavar="NAME",
     help="Only this stream of var streams; `default` for lines that belong to no named stream.",
-)  # fmt: skip
+)
 
 table_or_json = click.option(
     "--format", "style", default="table", show_default=True, type=click.Choice(("table", "json"))
@@ -285,5 +279,5 @@ def seconds(text: str) -> float:
 
 
 def now() -> datetime:
-    """The present moment, UTC."""
+    """The current time, UTC."""
     return datetime.now(timezone.utc)

@@ -67,9 +67,12 @@ def run(target: TargetOptions, since: str | None, policy: RetryPolicy, style: st
 @click.command()
 @target_options
 @click.option(
-    "--step", default="month", show_default=True, type=click.Choice(("day", "month")),
+    "--step",
+    default="month",
+    show_default=True,
+    type=click.Choice(("day", "month")),
     help="How much of the history one run of dbt sums, which bounds its memory.",
-)  # fmt: skip
+)
 def load(target: TargetOptions, step: str) -> None:
     """Sum a long history for the first time, in steps; sends nothing.
 
@@ -88,10 +91,18 @@ def load(target: TargetOptions, step: str) -> None:
 @target_options
 @since_option
 @click.option(
-    "--host", default="127.0.0.1", show_default=True,
+    "--host",
+    default="127.0.0.1",
+    show_default=True,
     help="Address to listen on; any other than loopback requires LOADER_MASTER_KEY.",
-)  # fmt: skip
-@click.option("--port", default=4100, show_default=True, type=click.IntRange(0, 65535), help="0: a free one.")
+)
+@click.option(
+    "--port",
+    default=4100,
+    show_default=True,
+    type=click.IntRange(0, 65535),
+    help="Port to listen on; 0 for any free port.",
+)
 def serve(target: TargetOptions, since: str | None, host: str, port: int) -> None:
     """Run dbt and send what is pending, on a schedule; with a page, LiteLLM's endpoints, and metrics.
 

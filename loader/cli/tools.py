@@ -19,8 +19,8 @@ from loader.cli import options
     help="Folder to write to.",
 )
 @click.option("--rows", default=20_000, show_default=True, type=int, help="Number of requests.")
-@click.option("--days", default=3, show_default=True, type=int, help="Days up to the present hour.")
-@click.option("--until", metavar="TIME", help="End, ISO 8601. Default: the present hour.")
+@click.option("--days", default=3, show_default=True, type=int, help="Days up to the current hour.")
+@click.option("--until", metavar="TIME", help="End, ISO 8601. Default: the current hour.")
 @click.option("--seed", default=1, show_default=True, type=int, help="The same seed gives the same rows.")
 @click.option(
     "--format",
@@ -31,7 +31,7 @@ from loader.cli import options
     help="payload: LiteLLM's StandardLoggingPayload objects.",
 )
 def sample(out: Path, rows: int, days: int, until: str | None, seed: int, style: str) -> None:
-    """Write realistic sample spend logs, up to the present hour."""
+    """Write realistic sample spend logs, up to the current hour."""
     from loader.hours import parse_time
     from loader.sandbox.sample import SamplePlan, write_sample
 
@@ -47,24 +47,46 @@ def sample(out: Path, rows: int, days: int, until: str | None, seed: int, style:
     show_default=True,
     help="Address to listen on. Anyone who reaches it can read what it holds.",
 )
-@click.option("--port", default=8787, show_default=True, type=click.IntRange(0, 65535), help="0: a free one.")
 @click.option(
-    "--month-rows", default=1_000_000, show_default=True, type=click.IntRange(min=1), metavar="N",
+    "--port",
+    default=8787,
+    show_default=True,
+    type=click.IntRange(0, 65535),
+    help="Port to listen on; 0 for any free port.",
+)
+@click.option(
+    "--month-rows",
+    default=1_000_000,
+    show_default=True,
+    type=click.IntRange(min=1),
+    metavar="N",
     help="Maximum rows in a month.",
-)  # fmt: skip
+)
 @click.option(
-    "--month-mb", default=70, show_default=True, type=click.IntRange(min=1), metavar="N",
+    "--month-mb",
+    default=70,
+    show_default=True,
+    type=click.IntRange(min=1),
+    metavar="N",
     help="Maximum size of a month in million bytes.",
-)  # fmt: skip
+)
 @click.option(
-    "--body-mb", default=5.0, show_default=True, type=click.FloatRange(min=0, min_open=True), metavar="X",
+    "--body-mb",
+    default=5.0,
+    show_default=True,
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="X",
     help="Maximum size of a body in million bytes.",
-)  # fmt: skip
+)
 @click.option("--lift-limits", is_flag=True, help="Accept any amount, for benchmarks.")
 @click.option(
-    "--trouble", default=0.0, show_default=True, type=click.FloatRange(0, 1), metavar="RATE",
+    "--trouble",
+    default=0.0,
+    show_default=True,
+    type=click.FloatRange(0, 1),
+    metavar="RATE",
     help="Share of the requests, 0 to 1, that get a slow or cut connection, an error or a wrong answer.",
-)  # fmt: skip
+)
 @click.option("--seed", default=1, show_default=True, type=int, help="The same seed makes the same faults.")
 def sandbox(
     host: str, port: int, month_rows: int, month_mb: int, body_mb: float, lift_limits: bool, trouble: float, seed: int

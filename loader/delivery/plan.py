@@ -57,7 +57,7 @@ def plan(warehouse: Warehouse, selection: Selection, records: Mapping[datetime, 
     Args:
         warehouse: where the hours are read.
         selection: what to send.
-        records: the push log of the whole months that the hours lie in.
+        records: the push log of the whole months that contain the hours.
 
     Raises:
         GuardError: a month for replace_drop is not complete, would lose hours, or has no room; or a single hour has

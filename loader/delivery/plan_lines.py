@@ -94,7 +94,7 @@ def changed(hour: datetime) -> GuardError:
 
 
 def _slices(plan: Plan) -> Iterator[list[HourSummary]]:
-    """The plan's hours in lists of at most SLICE_LINES lines; no hour with lines lies between them unsent."""
+    """The plan's hours in lists of at most SLICE_LINES lines; no list spans an hour with lines that is not sent."""
     hours: list[HourSummary] = []
     count = 0
     for hour in plan.hours:

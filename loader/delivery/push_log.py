@@ -38,9 +38,10 @@ COLUMNS = (
 
 @dataclass(frozen=True)
 class Entry:
-    """What is sent of one hour (UTC): its rows, USD and bytes as JSON. No fingerprint: the result is not known.
+    """What is sent of one hour (UTC): its rows, USD and bytes as JSON.
 
-    `cost_of_all` is the USD of this hour over all streams of var `streams`; None in rows of before there were several.
+    `fingerprint` is None if the resulting content is unknown. `cost_of_all` is the USD of this hour over all streams
+    of var `streams`; None in rows that were written before there were several streams.
     """
 
     hour: datetime

@@ -1,8 +1,8 @@
 """How each body is sent until its outcome is certain.
 
 Every rule here follows from CloudZero's documentation (docs.cloudzero.com/docs/anycost-send-stream-data and
-/reference/idempotency): one request at a time; after no answer the same idempotency key, because the first try may
-have been stored; after an answer of 429 or 5xx a new key, because that answer would be repeated forever.
+/reference/idempotency): one request at a time; after no response the same idempotency key, because the first try may
+have been stored; after 429 or 5xx a new key, because CloudZero would repeat that response forever.
 """
 
 from __future__ import annotations
@@ -261,7 +261,7 @@ def _consequence(group: BodyGroup, error: LoaderError) -> str:
         return "Nothing of it was stored."
     if group.operation == "sum":
         return "It may have been added: check CloudZero's rows of those hours before you send them again."
-    return "Running the same command again is safe: it sends the whole hours anew."
+    return "Running the same command again is safe: it sends the whole hours again."
 
 
 def _hours(group: BodyGroup) -> str:

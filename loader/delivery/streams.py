@@ -1,4 +1,4 @@
-"""Several AnyCost streams (var `streams`): which to use, that none is forgotten, and work on each of them."""
+"""Several AnyCost streams (var `streams`): which to use, a check that none is missing, and work on each of them."""
 
 from __future__ import annotations
 
@@ -119,7 +119,7 @@ def for_each(
     Raises:
         LoaderError: the only stream failed; for several failures one error, of the most severe kind.
         LockedError: all streams that failed were locked.
-        StoppedError: a stop was requested; the remaining streams were not begun.
+        StoppedError: a stop was requested; the remaining streams were not started.
     """
     results: list[Result] = []
     failures: list[tuple[NamedT, LoaderError]] = []
@@ -143,7 +143,7 @@ def for_each(
 
 
 def _not_begun(left: Sequence[Named]) -> str:
-    return f" Not begun: {', '.join(display_name(each.name) for each in left)}." if left else ""
+    return f" Not started: {', '.join(display_name(each.name) for each in left)}." if left else ""
 
 
 def _combined_error(failures: Sequence[tuple[Named, LoaderError]], count: int) -> LoaderError:

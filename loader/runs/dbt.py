@@ -1,4 +1,4 @@
-"""dbt as a process of its own: it frees its memory when it ends, and it can be ended."""
+"""dbt as a separate process, which frees its memory when it ends and can be stopped."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from typing import BinaryIO
 from loader.errors import ConfigurationError, LockedError, StoppedError
 from loader.stopping import StopSignal
 
-# Tests belong into a daily `dbt build`; a model that fails also fails here.
+# Data tests belong in a daily `dbt build`; a model that fails also fails here.
 BUILD = ("build", "--exclude-resource-type", "test", "--exclude-resource-type", "unit_test")
 # Not passed on to dbt, which does not need them.
 SECRETS = ("CLOUDZERO_API_KEY", "LOADER_MASTER_KEY")
@@ -30,11 +30,11 @@ ENDS = ((signal.SIGINT, 10.0), (signal.SIGTERM, 5.0), (signal.SIGKILL, 60.0))
 # No run takes this long, but dbt waits for a lock of the database for as long as another session holds it.
 DEADLINE = timedelta(hours=3)
 TAIL_BYTES = 1_000_000
-# Where dbt's message ends and details begin: the stack of macros, the place of the compiled SQL, and a line of a spend
-# log file that DuckDB quotes, which can hold a prompt.
+# Where dbt's message ends and details begin: the stack of macros, the path of the compiled SQL, and a line of a spend
+# log file that DuckDB quotes, which can contain a prompt.
 DETAILS = re.compile(r"^\s*(?:> in macro|> called by|compiled code at|Original Line:)", re.MULTILINE)
 NO_VARIABLES: Mapping[str, str] = {}
-# The processes that are running. The lock is held while one starts, so that none is missed.
+# The running processes. The lock is held while one starts, so that `kill_running` misses none.
 _starting = threading.Lock()
 _running: set[subprocess.Popen[bytes]] = set()
 
@@ -172,8 +172,8 @@ def _tail(output: BinaryIO) -> str:
 
 def _program(environ: Mapping[str, str]) -> str:
     """The dbt of the loader's own environment; another one may have other adapters."""
-    ours = Path(sys.executable).parent / "dbt"
-    found = str(ours) if ours.is_file() else shutil.which("dbt", path=environ.get("PATH"))
+    beside = Path(sys.executable).parent / "dbt"
+    found = str(beside) if beside.is_file() else shutil.which("dbt", path=environ.get("PATH"))
     if not found:
         raise ConfigurationError(
             "There is no `dbt` program beside this Python: install the loader with its dependencies."

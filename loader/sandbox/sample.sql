@@ -9,7 +9,7 @@ create temp macro pick(bits, low, ways) as ((bits >> low) & 65535)::integer % wa
 create temp macro tokens(bits, low, mean) as
 (1 + ((pick(bits, low, 4096) * pick(bits, low + 16, 4096) * mean) >> 22))::integer;
 
--- A key or model stands in its list as often as it weighs, so drawing a place is a weighted draw.
+-- Each key or model is in its list as many times as its weight, so a random position is a weighted choice.
 -- Lists and not tables, because a join would leave the rows of a file in any order.
 set variable keys = (
     select list(struct_pack(*columns(* exclude (weight, turn))) order by key_number, turn)

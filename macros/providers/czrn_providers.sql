@@ -1,7 +1,7 @@
-{# The providers that `names` stand for, as lists of CZRN provider parts. A name is that of a CZRN (aws), LiteLLM's (bedrock_converse) or
-   a cloud provider's (AWS), in any case. It stands for every provider behind the same bill: bedrock for Amazon Bedrock and SageMaker.
-   A name that is neither in the seed llm_providers nor in summed usage stops the run: it would do nothing.
-   In commands that query nothing, a name stands for itself. #}
+{# The providers that `names` cover, as a list of CZRN provider parts. A name is that of a CZRN (aws), LiteLLM's (bedrock_converse) or
+   a cloud provider's (AWS), in any case. It covers every provider on the same bill: bedrock covers Amazon Bedrock and SageMaker.
+   A name that is neither in the seed llm_providers nor in summed usage stops the run, because it would have no effect.
+   In commands that query nothing, a name covers only itself. #}
 {% macro czrn_providers(variable, names) %}
     {%- if names is string or names is mapping or names is not iterable -%}
         {{ exceptions.raise_compiler_error(
@@ -22,10 +22,10 @@
         {%- endfor -%}
         {%- if is_run() and not bills and part not in summed_providers() -%}
             {{ exceptions.raise_compiler_error(
-                "var " ~ variable ~ ": there is no provider '" ~ given ~ "'. Known are: "
-                ~ known | map(attribute='litellm') | unique | sort | join(', ') ~ "; and as cloud providers: "
+                "var " ~ variable ~ ": '" ~ given ~ "' is not a known provider. It must be one of: "
+                ~ known | map(attribute='litellm') | unique | sort | join(', ') ~ "; or a cloud provider: "
                 ~ known | map(attribute='cloud') | unique | sort | join(', ')
-                ~ ". To add a provider of your own, add it to seeds/llm_providers.csv."
+                ~ ". To fix: correct the name, or add the provider to seeds/llm_providers.csv."
             ) }}
         {%- endif -%}
         {%- do found.append(part) -%}
@@ -50,7 +50,7 @@
     {{ return(providers) }}
 {% endmacro %}
 
-{# The providers of the usage that was summed so far, as CZRN provider parts. #}
+{# The providers in the usage summed so far, as CZRN provider parts. #}
 {% macro summed_providers() %}
     {%- set kept = load_kept_hours() -%}
     {{ return(run_query("select distinct provider from " ~ kept).columns[0].values() | list if kept is not none else []) }}

@@ -1,4 +1,4 @@
-{# The name of the stream that a line goes to, as SQL; empty for the default stream, which takes what no other does. If lines are split
+{# The name of the stream that a line goes to, as SQL; empty for the default stream, which gets all other lines. If lines are split
    by hash, each stream takes an equal range of the MD5s of resource/id. #}
 {% macro line_stream(team, provider, resource_id) -%}
     {%- set split = line_streams() -%}

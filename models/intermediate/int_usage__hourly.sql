@@ -1,5 +1,5 @@
 -- One row per UTC hour, team, user, provider, model and chosen dimension, with the names that LiteLLM's tables have for them.
--- Kept for good: an hour is replaced by its new sum unless that covers fewer of its requests than the old one did, because
+-- Kept permanently: an hour is replaced by its new sum unless that covers fewer of its requests than the stored one, because
 -- retention deletes spend logs and must not delete cost that was summed.
 {{ config(
     materialized='incremental',
@@ -106,7 +106,7 @@ kept_hours as (
 ),
 {%- endif %}
 
--- Retention deletes the oldest requests first: an hour that now begins later was cut, however many requests landed since.
+-- Retention deletes the oldest requests first: an hour whose first request is later than before was cut, even if late rows arrived.
 replaced_hours as (
     select summed_hours.usage_hour
     from summed_hours

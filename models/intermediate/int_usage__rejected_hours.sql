@@ -1,4 +1,4 @@
--- One row per UTC hour and reason: the requests that are rejected, whose cost is in no line. The loader warns of them.
+-- One row per UTC hour and reason: the requests that are rejected, whose cost is in no line. The loader warns about them.
 -- Hours within the lookback window are counted again by each run; older ones stay as they were counted last.
 {{ config(
     materialized='incremental',
@@ -44,7 +44,7 @@ counted as (
 
 {%- if is_incremental() %}
 
--- An hour of which no request is rejected any more: a row without requests replaces what was counted before.
+-- Hours in which no request is rejected any more: a row with 0 requests replaces the previous count.
 cleared as (
     select
         usage_hour,

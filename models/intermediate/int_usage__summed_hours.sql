@@ -1,5 +1,5 @@
--- One row per UTC hour, team, user, provider, model and chosen dimension: the one place that sums.
--- It holds the hours that the last run summed, those whose spend logs had changed; int_usage__hourly keeps them.
+-- One row per UTC hour, team, user, provider, model and chosen dimension: requests are summed here and nowhere else.
+-- It holds only the hours that the last run summed, whose spend logs had changed; int_usage__hourly keeps them.
 {{ config(materialized='table', pre_hook="{{ one_run_at_a_time(load_kept_hours()) }}", post_hook="{{ analyze_table(this) }}") }}
 
 -- What the macros below read:
@@ -123,7 +123,7 @@ final as (
         summed.{{ dimension.column }},
         {%- endfor %}
 
-        -- Names as the requests carried them, of the dimensions that the row has.
+        -- Names from the requests, for the dimensions that the row has.
         cast(summed.cloud_provider as {{ dbt.type_string() }}) as cloud_provider,
         case when summed.team_id is not null then summed.team_organization_id end as team_organization_id,
         case when summed.team_id is not null then summed.team_alias end as team_alias,

@@ -25,9 +25,14 @@ from tests.support.project import BIN, FOREIGN, ROOT
 from tests.support.warehouse import START
 
 UNITS = (
-    "litellm-cbf.service", "litellm-cbf-serve.service", "litellm-cbf.timer", "litellm-cbf-build.service",
-    "litellm-cbf-build.timer", "litellm-cbf-verify.service", "litellm-cbf-verify.timer",
-)  # fmt: skip
+    "litellm-cbf.service",
+    "litellm-cbf-serve.service",
+    "litellm-cbf.timer",
+    "litellm-cbf-build.service",
+    "litellm-cbf-build.timer",
+    "litellm-cbf-verify.service",
+    "litellm-cbf-verify.timer",
+)
 
 
 @pytest.fixture
@@ -42,7 +47,7 @@ def units(tmp_path: Path) -> Path:
 
 
 def verify(units: Path) -> tuple[int, list[str]]:
-    """Exit code of `systemd-analyze verify`, and what it reports on our units; it also reads those of the host."""
+    """Exit code of `systemd-analyze verify`, and what it reports about these units; it also reads those of the host."""
     found = run(tool("systemd-analyze"), "verify", "--man=no", "--recursive-errors=no", *map(units.joinpath, UNITS))
     return found.returncode, [line for line in found.stderr.splitlines() if "litellm-cbf" in line]
 
@@ -171,12 +176,12 @@ def test_image_contents_suffice_and_only_tmp_and_the_volume_are_written(tmp_path
         str(instruction("VOLUME").arguments): volume,
         "/spend_logs": tmp_path / "spend_logs",
     }
-    ours = {}
+    of_image = {}
     for name, value in deployment.image_environment().items():
         here = next((place for place in places if value == place or value.startswith(f"{place}/")), None)
-        ours[name] = f"{places[here]}{value.removeprefix(here)}" if here else value
-    assert ours.pop("PATH") == "/opt/venv/bin:$PATH"
-    environment = {name: value for name, value in os.environ.items() if not name.startswith(FOREIGN)} | ours
+        of_image[name] = f"{places[here]}{value.removeprefix(here)}" if here else value
+    assert of_image.pop("PATH") == "/opt/venv/bin:$PATH"
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(FOREIGN)} | of_image
     before = snapshot(app)
 
     built = run(BIN / "dbt", "build", "--exclude-resource-type", "unit_test", cwd=app, env=environment)

@@ -40,8 +40,10 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
     project.build()
     with sandbox(folder) as anycost:
         project.settings = {
-            "CLOUDZERO_API_KEY": KEY, "CLOUDZERO_CONNECTION_ID": CONNECTION, "CLOUDZERO_API_URL": anycost,
-        }  # fmt: skip
+            "CLOUDZERO_API_KEY": KEY,
+            "CLOUDZERO_CONNECTION_ID": CONNECTION,
+            "CLOUDZERO_API_URL": anycost,
+        }
         yield project
 
 
@@ -67,9 +69,14 @@ def test_0_nothing_to_do(built: Project) -> None:
 
 @pytest.mark.parametrize(
     "command",
-    [("push",), ("push", "--window", "tomorrow"), ("push", "--no-such-option"), ("push", "--start", "yesterday-ish"),
-     ("status", "--fail-if-behind", "soon")],
-)  # fmt: skip
+    [
+        ("push",),
+        ("push", "--window", "tomorrow"),
+        ("push", "--no-such-option"),
+        ("push", "--start", "yesterday-ish"),
+        ("status", "--fail-if-behind", "soon"),
+    ],
+)
 def test_2_usage(command: tuple[str, ...], built: Project) -> None:
     assert built.loader(*command).code == 2
 
@@ -147,9 +154,12 @@ def test_130_and_143_after_a_signal(number: signal.Signals, code: int, built: Pr
         "CLOUDZERO_CONNECTION_ID": "never-used",
     }
     process = subprocess.Popen(
-        [Path(sys.prefix) / "bin/loader", "push", "--window", "pending"], env=environment, cwd=ROOT,
-        stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
+        [Path(sys.prefix) / "bin/loader", "push", "--window", "pending"],
+        env=environment,
+        cwd=ROOT,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
     assert process.stderr is not None
     process.stderr.readline()  # the first message: it waits before the next try
     time.sleep(0.2)

@@ -44,6 +44,7 @@ def test_the_messages_that_the_pages_explain_are_those_of_the_code(text: str, te
 
 
 def test_every_rejection_reason_is_explained() -> None:
-    reasons = re.findall(r"then '(\w+)'", STAGING)
+    reasons = set(re.findall(r"then '(\w+)'", STAGING.split(" as rejection_reason")[0]))
     assert len(reasons) > 3
-    assert [f"`{reason}`" for reason in reasons] == messages(section("Rejected requests"))
+    explained = re.findall(r"`(\w+)`", " ".join(messages(section("Rejected requests"))))
+    assert reasons - set(explained) == set()

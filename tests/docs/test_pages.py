@@ -17,9 +17,16 @@ FROM_NOTHING = (ROOT / "docs/getting-started.md", ROOT / "README.md")
 # In this order, everything is built before it is queried or sent.
 IN_ORDER = tuple(
     ROOT / name
-    for name in ("docs/getting-started.md", "docs/spend-logs.md", "docs/operating.md", "docs/reconcile.md",
-                 "docs/performance.md", "docs/bucket_drops.md", "docs/upgrading.md")
-)  # fmt: skip
+    for name in (
+        "docs/getting-started.md",
+        "docs/spend-logs.md",
+        "docs/operating.md",
+        "docs/reconcile.md",
+        "docs/performance.md",
+        "docs/bucket_drops.md",
+        "docs/upgrading.md",
+    )
+)
 ON_DUCKDB_ONLY = (ROOT / "README.md", ROOT / "docs/deployment.md")
 SHELL = "console"
 
@@ -128,8 +135,14 @@ def tasks_of(block: Block) -> list[str]:
             tasks.extend([self.bash_command, other.bash_command])
             return other
 
-    names = ("airflow", "airflow.sdk", "airflow.providers", "airflow.providers.standard",
-             "airflow.providers.standard.operators", "airflow.providers.standard.operators.bash")  # fmt: skip
+    names = (
+        "airflow",
+        "airflow.sdk",
+        "airflow.providers",
+        "airflow.providers.standard",
+        "airflow.providers.standard.operators",
+        "airflow.providers.standard.operators.bash",
+    )
     modules = {name: ModuleType(name) for name in names}
     modules["airflow.sdk"].DAG = DAG  # type: ignore[attr-defined]
     modules[names[-1]].BashOperator = BashOperator  # type: ignore[attr-defined]

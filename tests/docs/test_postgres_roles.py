@@ -61,8 +61,11 @@ def test_an_administrator_creates_logins_with_the_necessary_rights_only(server: 
     project.build(tests=True)
     with sandbox(tmp_path) as anycost:
         project.settings = {
-            "CLOUDZERO_API_KEY": KEY, "CLOUDZERO_CONNECTION_ID": CONNECTION, "CLOUDZERO_API_URL": anycost, "PGUSER": LOADER,
-        }  # fmt: skip
+            "CLOUDZERO_API_KEY": KEY,
+            "CLOUDZERO_CONNECTION_ID": CONNECTION,
+            "CLOUDZERO_API_URL": anycost,
+            "PGUSER": LOADER,
+        }
         shut_out = project.loader("push", "--window", "pending")
         assert shut_out.code == 3
         assert "push_log" in shut_out.err
@@ -70,10 +73,15 @@ def test_an_administrator_creates_logins_with_the_necessary_rights_only(server: 
         assert (again.returncode, "run this file again" in again.stderr) == (0, False), again.stderr
         month = f"{START:%Y-%m}"
         for command in (
-            ("dry-run",), ("push", "--window", "pending", "--settle-for", "0s"), ("status",), ("reconcile",), ("check",),
-            ("verify", "--month", month), ("validate", "--window", "yesterday"),
+            ("dry-run",),
+            ("push", "--window", "pending", "--settle-for", "0s"),
+            ("status",),
+            ("reconcile",),
+            ("check",),
+            ("verify", "--month", month),
+            ("validate", "--window", "yesterday"),
             ("drop", "--month", month, "--out", str(tmp_path / "drop")),
-        ):  # fmt: skip
+        ):
             outcome = project.loader(*command)
             assert outcome.code == 0, (command, outcome.err)
         assert project.loader("run").code == 3, "it runs dbt, which this login cannot"

@@ -40,9 +40,12 @@ NOW = datetime.now(timezone.utc)
 YESTERDAY = NOW.date() - timedelta(days=1)
 NEXT_MONTH = (YESTERDAY.replace(day=1) + timedelta(days=32)).replace(day=1)
 DATES = {
-    "2026-11-26": str(YESTERDAY), "2026-11-27": str(NOW.date()), "2026-11-01": str(YESTERDAY.replace(day=1)),
-    "2026-12-01": str(NEXT_MONTH), "2026-11": f"{YESTERDAY:%Y-%m}",
-}  # fmt: skip
+    "2026-11-26": str(YESTERDAY),
+    "2026-11-27": str(NOW.date()),
+    "2026-11-01": str(YESTERDAY.replace(day=1)),
+    "2026-12-01": str(NEXT_MONTH),
+    "2026-11": f"{YESTERDAY:%Y-%m}",
+}
 
 
 @dataclass(frozen=True)
@@ -102,11 +105,15 @@ class Reader:
         self.folder = self.world.project
         kept = {name: value for name, value in os.environ.items() if not name.startswith(FOREIGN)}
         self.environment = kept | {
-            "HOME": str(self.world.root / "home"), "NO_COLOR": "1", "WORLD": str(self.world.root), "TERM": "dumb",
+            "HOME": str(self.world.root / "home"),
+            "NO_COLOR": "1",
+            "WORLD": str(self.world.root),
+            "TERM": "dumb",
             "PATH": os.pathsep.join((str(STUBS), "/usr/local/bin", "/usr/bin", "/bin", str(pg_bin()))),
             # Settings that README's demo and DuckDB example do not set.
-            "CLOUDZERO_API_URL": self.world.anycost, "MAKEFLAGS": "--no-print-directory",
-        }  # fmt: skip
+            "CLOUDZERO_API_URL": self.world.anycost,
+            "MAKEFLAGS": "--no-print-directory",
+        }
         self.environment.pop("VIRTUAL_ENV", None)
 
     def typed(self, command: str) -> str:
@@ -125,9 +132,16 @@ class Reader:
         state = self.world.root / "state"
         script = f"{self.typed(command)}\ncode=$?\n{{ pwd; env -0; }} > {state}\nexit $code\n"
         done = subprocess.run(
-            [program, "-c", script], cwd=self.folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-            text=True, check=False, timeout=300, stdin=subprocess.DEVNULL,
-        )  # fmt: skip
+            [program, "-c", script],
+            cwd=self.folder,
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=False,
+            timeout=300,
+            stdin=subprocess.DEVNULL,
+        )
         if not command.startswith("psql") and state.exists():
             folder, variables = state.read_text("utf-8").split("\n", 1)
             self.folder = Path(folder)
@@ -141,9 +155,12 @@ class Reader:
         fresh = Reader(self.world, self.engine)
         fresh.folder = self.world.root / "home"
         fresh.environment = {
-            "HOME": str(fresh.folder), "PATH": "/usr/bin:/bin", "SHELL": "/bin/sh", "LOGNAME": "root",
+            "HOME": str(fresh.folder),
+            "PATH": "/usr/bin:/bin",
+            "SHELL": "/bin/sh",
+            "LOGNAME": "root",
             "WORLD": str(self.world.root),
-        }  # fmt: skip
+        }
         return fresh.run(line.split("  ", 1)[1].replace("\\%", "%"), program="sh")
 
 
@@ -155,8 +172,11 @@ def pg_bin() -> Path:
 def clone(project: Path) -> None:
     """Copy the project, with a .venv that is up to date and whose dbt is the stub."""
     listed = subprocess.run(
-        ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"], cwd=ROOT, capture_output=True, check=True
-    )  # fmt: skip
+        ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"],
+        cwd=ROOT,
+        capture_output=True,
+        check=True,
+    )
     for name in listed.stdout.decode().split("\0"):
         if (ROOT / name).is_file() and (not name.startswith("tests/") or name.startswith("tests/dbt/")):
             (project / name).parent.mkdir(parents=True, exist_ok=True)
@@ -209,9 +229,12 @@ def sandbox(root: Path) -> Iterator[str]:
     """Run `loader sandbox` on a free port; yields its address."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith(FOREIGN)}
     process = subprocess.Popen(
-        [Path(sys.prefix) / "bin/loader", "sandbox", "--port", "0"], env=environment | {"CLOUDZERO_API_KEY": KEY},
-        stderr=subprocess.PIPE, text=True, cwd=root,
-    )  # fmt: skip
+        [Path(sys.prefix) / "bin/loader", "sandbox", "--port", "0"],
+        env=environment | {"CLOUDZERO_API_KEY": KEY},
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=root,
+    )
     assert process.stderr is not None
     try:
         found = None

@@ -255,16 +255,24 @@ def s3(four_hours: BuiltWarehouse) -> Iterator[Any]:
     server.start()
     host, port = server.get_host_and_port()
     settings = {
-        "AWS_ENDPOINT_URL": f"http://{host}:{port}", "AWS_ACCESS_KEY_ID": "test", "AWS_REGION": "us-east-1",
-        "AWS_SECRET_ACCESS_KEY": "secret-must-not-show", "AWS_DEFAULT_REGION": "us-east-1",
-        "AWS_EC2_METADATA_DISABLED": "true", "AWS_CONFIG_FILE": "/nonexistent", "AWS_MAX_ATTEMPTS": "1",
+        "AWS_ENDPOINT_URL": f"http://{host}:{port}",
+        "AWS_ACCESS_KEY_ID": "test",
+        "AWS_REGION": "us-east-1",
+        "AWS_SECRET_ACCESS_KEY": "secret-must-not-show",
+        "AWS_DEFAULT_REGION": "us-east-1",
+        "AWS_EC2_METADATA_DISABLED": "true",
+        "AWS_CONFIG_FILE": "/nonexistent",
+        "AWS_MAX_ATTEMPTS": "1",
         "AWS_SHARED_CREDENTIALS_FILE": "/nonexistent",
-    }  # fmt: skip
+    }
     four_hours.project.settings |= settings
     client = boto3.client(
-        "s3", endpoint_url=settings["AWS_ENDPOINT_URL"], region_name="us-east-1", aws_access_key_id="test",
+        "s3",
+        endpoint_url=settings["AWS_ENDPOINT_URL"],
+        region_name="us-east-1",
+        aws_access_key_id="test",
         aws_secret_access_key="test",  # noqa: S106
-    )  # fmt: skip
+    )
     requests.post(
         f"{settings['AWS_ENDPOINT_URL']}/moto-api/reset", timeout=10
     )  # it keeps the state of the previous test
@@ -300,9 +308,11 @@ def test_an_error_of_s3_is_one_line(four_hours: BuiltWarehouse, s3: Any) -> None
     unreachable = four_hours.project.loader(*command, "s3://bills", AWS_ENDPOINT_URL="http://127.0.0.1:9")
     no_scheme = four_hours.project.loader(*command, "s3://bills", AWS_ENDPOINT_URL="localhost:9000")
     for done, words in (
-        (no_bucket, "NoSuchBucket"), (no_login, "credentials"), (unreachable, "127.0.0.1:9"),
+        (no_bucket, "NoSuchBucket"),
+        (no_login, "credentials"),
+        (unreachable, "127.0.0.1:9"),
         (no_scheme, "Invalid endpoint: localhost:9000"),
-    ):  # fmt: skip
+    ):
         assert (done.code, done.out, done.err.count("\n")) == (3, "", 1), done.err
         assert words in done.err
         assert "must-not-show" not in done.err

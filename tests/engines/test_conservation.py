@@ -12,10 +12,16 @@ from tests.support.project import Project, put
 HOURLY, SUMMED = "cbf.int_usage__hourly", "cbf.int_usage__summed_hours"
 OF_HOUR_1 = "where usage_hour = timestamp '2026-11-01 01:00:00'"
 TESTS = (
-    "assert_staging_keeps_every_request", "assert_summed_hours_equal_staging", "assert_hourly_equals_summed_hours",
-    "assert_hourly_money_equals_staging", "assert_line_money_equals_hourly", "assert_hours_equal_lines",
-    "summed_hours_have_one_row_per_grain", "hours_have_one_row_per_grain", "assert_reconciliation_equals_its_models",
-)  # fmt: skip
+    "assert_staging_keeps_every_request",
+    "assert_summed_hours_equal_staging",
+    "assert_hourly_equals_summed_hours",
+    "assert_hourly_money_equals_staging",
+    "assert_line_money_equals_hourly",
+    "assert_hours_equal_lines",
+    "summed_hours_have_one_row_per_grain",
+    "hours_have_one_row_per_grain",
+    "assert_reconciliation_equals_its_models",
+)
 
 
 def failed(project: Project) -> set[str]:
@@ -35,9 +41,11 @@ def test_lost_or_doubled_money_fails_a_test(project: Project) -> None:
     # An hour is doubled.
     project.write(f"insert into {HOURLY} select * from {HOURLY} {OF_HOUR_1}")
     assert failed(project) == {
-        "assert_hourly_money_equals_staging", "assert_hourly_equals_summed_hours", "hours_have_one_row_per_grain",
+        "assert_hourly_money_equals_staging",
+        "assert_hourly_equals_summed_hours",
+        "hours_have_one_row_per_grain",
         "assert_hours_equal_lines",
-    }  # fmt: skip
+    }
 
     # An hour is lost; then an hour has all its requests but costs less.
     project.write(f"delete from {HOURLY} {OF_HOUR_1}")

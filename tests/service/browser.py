@@ -27,7 +27,7 @@ def chromium() -> Iterator[Browser]:
         missing = "Chromium is not installed, which the tests of the page need: apt-get install chromium"
         (pytest.fail if os.environ.get("CI_NEEDS_CHROMIUM") else pytest.skip)(missing)
     with sync_playwright() as playwright:
-        # Chromium's sandbox needs privileges that containers lack; only our own page is opened.
+        # Chromium's sandbox needs privileges that containers lack; only this project's page is opened.
         browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
         yield browser
         browser.close()

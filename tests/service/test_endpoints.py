@@ -66,7 +66,7 @@ def sent_hours(anycost: SandboxServer) -> list[int]:
 
 
 def run_curl(command: str, running: RunningService, **changes: str) -> Any:
-    """Run a curl command of the documentation with our URL and key; returns the JSON response."""
+    """Run a curl command of the documentation with this service's URL and key; returns the JSON response."""
     for old, new in ({"http://localhost:4000": running.url, "sk-1234": MASTER_KEY} | changes).items():
         assert old in command
         command = command.replace(old, new)
@@ -165,21 +165,31 @@ def test_since_applies_to_exports(
         ("export", {"limit": True}, 422, "limit"),
         ("export", {"operation": "replace"}, 422, "operation"),
         ("export", {"operation": "sum"}, 422, "operation"),
-        ("export", {"operation": "replace_drop", "start_time_utc": "2026-10-02", "end_time_utc": "2026-11-01"}, 422, "operation"),
+        (
+            "export",
+            {"operation": "replace_drop", "start_time_utc": "2026-10-02", "end_time_utc": "2026-11-01"},
+            422,
+            "operation",
+        ),
         ("export", {"start_time": "2026-10-31T20:00:00Z"}, 422, "start_time"),
         ("export", {"start_time_utc": "soon"}, 422, "start_time_utc"),
         ("export", {"start_time_utc": 1700000000}, 422, "start_time_utc"),
         ("export", {"start_time_utc": "1700000000"}, 422, "start_time_utc"),
         ("export", {"start_time_utc": "2999-01-01T00:00:00Z"}, 422, "start_time_utc"),
         ("export", {"start_time_utc": "0001-01-01T00:00:00+14:00"}, 422, "start_time_utc"),
-        ("export", {"start_time_utc": "2026-10-31T20:00:00Z", "end_time_utc": "2026-10-31T20:00:00Z"}, 422, "start_time_utc"),
+        (
+            "export",
+            {"start_time_utc": "2026-10-31T20:00:00Z", "end_time_utc": "2026-10-31T20:00:00Z"},
+            422,
+            "start_time_utc",
+        ),
         ("export", {"end_time_utc": "2026-10-31T20:00:00Z"}, 422, "end_time_utc"),
         ("export", {"start_time_utc": "2026-10-31", "end_time_utc": "9999-12-31T23:59:59Z"}, 422, "end_time_utc"),
         ("dry-run", {"limit": 10_001}, 422, "limit"),
         ("dry-run", {"limit": None}, 422, "limit"),
         ("dry-run", [], 422, None),
     ],
-)  # fmt: skip
+)
 def test_invalid_body_names_the_field(
     path: str, body: Any, status: int, field: str | None, shared_service: RunningService
 ) -> None:

@@ -1,5 +1,5 @@
--- Money, tokens, requests and rows in = out, hour by hour: joining names repeats and loses nothing. An hour that was kept because its new sum
--- covers fewer of its requests may hold more; one with the checksum of the new sum was replaced, and must be equal to it.
+-- Money, tokens, requests and rows in = out, hour by hour: joining names neither duplicates nor loses a row. An hour that was kept
+-- because its new sum covers fewer of its requests may hold more; one with the checksum of the new sum was replaced, and must be equal to it.
 with
 
 summed_hours as (

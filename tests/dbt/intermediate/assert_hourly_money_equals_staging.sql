@@ -1,6 +1,6 @@
--- Money, tokens and requests in = out, hour by hour over the lookback window, and no row stands twice. An hour that holds more
--- requests than the source, or earlier ones, is history that outlived it. Not compared are hours that were written to since the
--- last run began.
+-- Money, tokens and requests in = out, hour by hour over the lookback window, and no row is duplicated. An hour that holds more
+-- requests than the source, or earlier ones, is history that outlived it. Hours that were written to since the
+-- last run began are not compared.
 {%- set grain = ['usage_hour', 'team_id', 'provider', 'model'] + stored_dimensions() | map(attribute='column') | list %}
 with
 

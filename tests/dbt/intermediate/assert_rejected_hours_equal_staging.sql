@@ -1,5 +1,5 @@
--- Money and requests in = out, hour by hour over the lookback window: every rejected request is counted once. Not compared are
--- hours with requests that landed, or could have landed, since the last run began.
+-- Money and requests in = out, hour by hour over the lookback window: every rejected request is counted once. Hours with
+-- requests that arrived, or could have arrived, since the last run began are not compared.
 with
 
 rejected as (

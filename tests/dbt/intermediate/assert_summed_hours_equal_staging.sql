@@ -1,5 +1,5 @@
--- Money, tokens and requests in = out, hour by hour: the last run summed each request of its hours once. Not compared are hours
--- that were written to, or cut by retention, since the run began.
+-- Money, tokens and requests in = out, hour by hour: the last run summed each request of its hours once. Hours that
+-- were written to, or cut by retention, since the run began are not compared.
 with
 
 staged_hours as (

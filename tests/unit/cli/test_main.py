@@ -120,12 +120,20 @@ def test_times_within_an_hour_are_widened_with_a_notice(built: Project) -> None:
 def test_the_example_line_of_litellms_page_to_the_letter(built: Project) -> None:
     line = built.loader("dry-run", "--format", "ndjson").out
     for pair in (
-        '"time/usage_start":"2024-01-15T14:00:00Z"', '"cost/cost":"0.002"', '"usage/amount":"150"', '"usage/units":"tokens"',
-        '"resource/id":"czrn:litellm:openai:cross-region:team-123:llm-usage:gpt-4o"', '"resource/service":"litellm"',
-        '"resource/account":"team-123"', '"resource/region":"cross-region"', '"resource/usage_family":"llm-usage"',
-        '"resource/tag:provider":"openai"', '"resource/tag:model":"gpt-4o"', '"resource/tag:prompt_tokens":"100"',
+        '"time/usage_start":"2024-01-15T14:00:00Z"',
+        '"cost/cost":"0.002"',
+        '"usage/amount":"150"',
+        '"usage/units":"tokens"',
+        '"resource/id":"czrn:litellm:openai:cross-region:team-123:llm-usage:gpt-4o"',
+        '"resource/service":"litellm"',
+        '"resource/account":"team-123"',
+        '"resource/region":"cross-region"',
+        '"resource/usage_family":"llm-usage"',
+        '"resource/tag:provider":"openai"',
+        '"resource/tag:model":"gpt-4o"',
+        '"resource/tag:prompt_tokens":"100"',
         '"resource/tag:completion_tokens":"50"',
-    ):  # fmt: skip
+    ):
         assert pair in line
 
 
@@ -151,16 +159,20 @@ def test_csv_and_ndjson_have_all_lines_unless_limited(tmp_path: Path) -> None:
     assert "10 of 25 lines" in project.loader("dry-run").err
     limited = project.loader("dry-run", "--format", "csv", "--limit", "3")
     assert len(limited.out.splitlines()) == 4
-    assert limited.err == "3 of 25 lines, as --limit says.\n"
+    assert limited.err == "3 of 25 lines: --limit leaves out the rest.\n"
 
 
 @pytest.mark.parametrize("arguments", [("dry-run", "--format", "csv"), ("status",), ("check", "--format", "json")])
 def test_output_that_cannot_be_written(arguments: tuple[str, ...], built: Project) -> None:
     with Path("/dev/full").open("w", encoding="utf-8") as full:
         outcome = subprocess.run(
-            [BIN / "loader", *arguments], stdout=full, stderr=subprocess.PIPE, text=True, env=built.environment(),
+            [BIN / "loader", *arguments],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=built.environment(),
             check=False,
-        )  # fmt: skip
+        )
     assert outcome.returncode == 3
     assert "Traceback" not in outcome.stderr
     assert "could not write the output: No space left on device" in outcome.stderr.splitlines()[-1]

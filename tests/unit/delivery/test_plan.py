@@ -172,14 +172,17 @@ def test_hours_are_pending_unless_cloudzero_certainly_holds_their_current_lines(
     counts = [1, 2, 3, 4, 5, 6]
     assert pending(counts, {}) == ([0, 1, 2, 3, 4, 5], [])
     assert pending(counts, {n: held(f"f{n + 1}", n + 1) for n in range(6)}) == ([], [])
-    assert pending(counts, {
-        0: held("f1", 1),
-        1: held("f9", 1),  # has changed since
-        2: HourRecord("unknown", held("f3", 3).accepted),  # a later try has no certain outcome
-        3: HourRecord("begun", None),  # killed
-        4: held(None, 5),  # added with sum: the content is unknown
-        5: held("f6", 6),
-    }) == ([1, 2, 3, 4], [])  # fmt: skip
+    assert pending(
+        counts,
+        {
+            0: held("f1", 1),
+            1: held("f9", 1),  # has changed since
+            2: HourRecord("unknown", held("f3", 3).accepted),  # a later try has no certain outcome
+            3: HourRecord("begun", None),  # killed
+            4: held(None, 5),  # added with sum: the content is unknown
+            5: held("f6", 6),
+        },
+    ) == ([1, 2, 3, 4], [])
 
 
 def test_the_hour_in_progress_is_not_pending() -> None:

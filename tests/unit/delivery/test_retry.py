@@ -136,8 +136,11 @@ def test_a_try_that_the_journal_prevents_is_not_sent() -> None:
     with pytest.raises(GuardError, match=r"The month is full\. Sent before it: 1 hours, 1 lines\."):
         deliver(
             [*one(), *list(body_groups([line(5)], "replace_hourly"))],
-            client, FakeTime().policy(), lambda _: None, RecordingJournal(stop_at=2),
-        )  # fmt: skip
+            client,
+            FakeTime().policy(),
+            lambda _: None,
+            RecordingJournal(stop_at=2),
+        )
     assert len(client.sent) == 1
 
 
@@ -155,8 +158,11 @@ def test_a_stop_finishes_the_body_in_flight_and_names_the_hours_that_are_left() 
     with pytest.raises(StoppedError, match=r"SIGTERM\. Sent: 1 hours, 1 lines\. Left: 2 hours from 2024-01-31T23"):
         deliver(
             [each for some in groups for each in some],
-            client, replace(FakeTime().policy(), stop=stop), lambda _: None, planned=hours,
-        )  # fmt: skip
+            client,
+            replace(FakeTime().policy(), stop=stop),
+            lambda _: None,
+            planned=hours,
+        )
     assert len(client.sent) == 1
 
 

@@ -64,13 +64,13 @@ def test_a_signal_between_two_streams_skips_the_others() -> None:
         begun.append(stream.name)
         stop.set(signal.SIGINT)
 
-    with pytest.raises(StoppedError, match=r"^Stopped by Ctrl-C\. Not begun: a, b\.$") as caught:
+    with pytest.raises(StoppedError, match=r"^Stopped by Ctrl-C\. Not started: a, b\.$") as caught:
         for_each(STREAMS, work, lambda _: None, stop)
     assert (begun, caught.value.signal_number) == ([""], signal.SIGINT)
 
 
 def test_a_stop_during_a_stream_names_the_streams_that_are_left() -> None:
-    with pytest.raises(StoppedError, match=r"^Sent: 1 hours\. Not begun: b\.$"):
+    with pytest.raises(StoppedError, match=r"^Sent: 1 hours\. Not started: b\.$"):
         run({"a": StoppedError("Sent: 1 hours.", signal.SIGTERM)})
     with pytest.raises(StoppedError, match=r"^Sent: 1 hours\.$"):
         run({"b": StoppedError("Sent: 1 hours.", signal.SIGTERM)})
