@@ -83,13 +83,31 @@ def test_metric_names_match_the_alerts(
     assert answer.headers["Content-Type"].startswith("text/plain")
 
 
+REJECTED = """
+    insert into cbf.int_usage__rejected_hours (usage_hour, rejection_reason, request_count, cost_usd, example_request_id)
+    values (timestamp '2026-10-31 20:00:00', 'negative_tokens', 3, 4.5, 'bad-1')
+"""
+
+
+def test_rejected_requests_and_missing_files_are_reported(running: RunningService, built: BuiltWarehouse) -> None:
+    assert running.metrics()["litellm_cbf_rejected_requests"] == 0
+    built.project.write(f"{REJECTED}; update cbf.cbf_as_of set spend_log_files = 0")
+    ready = running.request("GET", "/ready").json()
+    assert ready["status"] == "ready"  # to warn is no reason to be restarted
+    missing, rejected = ready["warnings"]
+    assert "the glob matches no file" in missing
+    assert "3 requests ($4.5) were rejected and not sent: 3 negative_tokens ($4.5), such as bad-1" in rejected
+    metrics = running.metrics()
+    assert (metrics["litellm_cbf_rejected_requests"], metrics["litellm_cbf_rejected_cost_usd"]) == (3, 4.5)
+    assert metrics["litellm_cbf_spend_log_files"] == 0
+
+
 def test_unreadable_warehouse_is_reported_and_metrics_keep_their_values(
     running: RunningService, built: BuiltWarehouse
 ) -> None:
     ready = running.request("GET", "/ready").json()
     assert ready["status"] == "ready"
-    # The DuckDB template has no spend log files, which is a reason to warn, not to be unready.
-    assert ("warnings" in ready) == (built.project.database is None)
+    assert "warnings" not in ready
     known = running.metrics()
     built.project.write(
         "alter schema cbf rename to gone"

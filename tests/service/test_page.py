@@ -223,7 +223,21 @@ def test_excluded_providers_are_not_a_difference(warehouse: BuiltWarehouse, stre
         "0.000000000000000004",
     )
     assert month["agree"]
-    assert month["findings"] == ["$0.2 of providers that are left out on purpose"]
+    assert month["findings"] == ["$0.2 of providers that the vars leave out"]
+
+
+def test_rejected_requests_come_first_on_the_page(warehouse: BuiltWarehouse, stream: Stream, browser: Browser) -> None:
+    warehouse.put({number: [A, B] for number in range(4, 6)})
+    assert warehouse.project.loader("push", "--window", "pending", "--settle-for", "0s").code == 0
+    with page_of(warehouse.project, [stream]) as url, open_page(browser, url) as visit:
+        assert visit.text("#totals-head") == "= Source, lines and CloudZero agree to the last digit"
+    warehouse.project.write(
+        "insert into cbf.int_usage__rejected_hours (usage_hour, rejection_reason, request_count, cost_usd, example_request_id)"
+        " values (timestamp '2026-10-31 20:00:00', 'no_cost', 1, 0, 'bad-1')"
+    )
+    with page_of(warehouse.project, [stream]) as url, open_page(browser, url) as visit:
+        assert "1 request ($0) was rejected and not sent: 1 no_cost ($0), such as bad-1" in visit.text("#problem")
+        assert "agree" not in visit.text("#totals-head")
 
 
 def test_names_are_never_parsed_as_html(warehouse: BuiltWarehouse, stream: Stream, browser: Browser) -> None:
