@@ -56,8 +56,8 @@ def break_source(project: Project) -> str:
     if project.database:
         project.database.run('alter table "LiteLLM_SpendLogs" rename to gone')
         return "LiteLLM_SpendLogs"
-    (project.logs / "broken.jsonl").write_text('{"request_id": ', "utf-8")
-    return "broken.jsonl"
+    (project.logs / "broken.parquet").write_text("not a Parquet file", "utf-8")
+    return "broken.parquet"
 
 
 def restore_source(project: Project) -> None:
@@ -65,7 +65,7 @@ def restore_source(project: Project) -> None:
     if project.database:
         project.database.run('alter table gone rename to "LiteLLM_SpendLogs"')
     else:
-        (project.logs / "broken.jsonl").unlink()
+        (project.logs / "broken.parquet").unlink()
 
 
 def test_run_builds_and_sends_and_the_next_has_nothing_to_send(fresh: Project, anycost: SandboxServer) -> None:
@@ -217,7 +217,7 @@ def test_hanging_dbt_is_stopped_after_the_deadline(tmp_path: Path, monkeypatch: 
     monkeypatch.setattr("loader.runs.dbt._program", lambda _: str(program))
     monkeypatch.chdir(ROOT)
     environ = {"PATH": os.environ["PATH"], "ITS_FOLDER": str(tmp_path)}
-    with pytest.raises(ConfigurationError, match=r"dbt did not end within 0\.01 minutes: .* `loader load --step day`"):
+    with pytest.raises(ConfigurationError, match=r"dbt did not finish within 0\.01 minutes: .* `loader load --step day`"):
         build_models(None, None, StopSignal(), environ, deadline=timedelta(minutes=0.01))
     assert commands_of(tmp_path) == []
     # A scheduled run has hours before it fails for this reason.
