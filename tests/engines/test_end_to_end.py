@@ -58,7 +58,7 @@ def test_anycost_returns_the_lines_of_the_view_to_the_last_digit(
 
     check = project.loader("check")
     assert check.code == 0, check.out + check.err
-    assert check.out.count(" ok ") == 4
+    assert check.out.count(" ok ") == 5
 
     added = project.loader("push", "--start", first, "--end", UNTIL, "--operation", "sum")
     assert added.code == 0, added.err

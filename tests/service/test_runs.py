@@ -217,7 +217,9 @@ def test_hanging_dbt_is_stopped_after_the_deadline(tmp_path: Path, monkeypatch: 
     monkeypatch.setattr("loader.runs.dbt._program", lambda _: str(program))
     monkeypatch.chdir(ROOT)
     environ = {"PATH": os.environ["PATH"], "ITS_FOLDER": str(tmp_path)}
-    with pytest.raises(ConfigurationError, match=r"dbt did not finish within 0\.01 minutes: .* `loader load --step day`"):
+    with pytest.raises(
+        ConfigurationError, match=r"dbt did not finish within 0\.01 minutes and was ended.* `loader load --step day`"
+    ):
         build_models(None, None, StopSignal(), environ, deadline=timedelta(minutes=0.01))
     assert commands_of(tmp_path) == []
     # A scheduled run has hours before it fails for this reason.
