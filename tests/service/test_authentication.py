@@ -229,7 +229,7 @@ def test_docs_page_shows_every_route_without_external_resources(with_key: Runnin
         ("127.0.0.1", {"CLOUDZERO_EXPORT_INTERVAL_MINUTES": "0"}, "must be a whole number of minutes"),
         ("127.0.0.1", {"CLOUDZERO_EXPORT_INTERVAL_MINUTES": "1e3"}, "must be a whole number of minutes"),
         ("127.0.0.1", {"CLOUDZERO_EXPORT_INTERVAL_MINUTES": "99999"}, "from 1 to 10080"),
-        ("127.0.0.1", {"LOADER_MASTER_KEY": "a b"}, "LOADER_MASTER_KEY holds blanks"),
+        ("127.0.0.1", {"LOADER_MASTER_KEY": "a b"}, "LOADER_MASTER_KEY contains spaces"),
         ("127.0.0.1", {"LOADER_MASTER_KEY": "a", "LOADER_MASTER_KEY_FILE": "b"}, "are both set"),
     ],
 )
