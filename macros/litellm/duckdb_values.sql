@@ -49,13 +49,11 @@
 
 {# JSON text. A JSON text that holds a document, encoded once or several times, is taken out of its quotes. #}
 {% macro duckdb_json_document(column) -%}
-    case
-        when {{ column }} not like '"%' and {{ column }} not like ' %' then {{ column }}
-        else list_reduce(
-            [trim({{ column }}), '', '', '', '', ''],
-            lambda text, turn: case when text like '"%' then try(trim(json_extract_string(text, '$'))) else text end
-        )
-    end
+    {%- set unwrapped = namespace(sql=column) -%}
+    {%- for turn in range(5) -%}
+        {%- set unwrapped.sql = "try(json_extract_string(" ~ unwrapped.sql ~ ", '$'))" -%}
+    {%- endfor -%}
+    case when ltrim({{ column }}) like '"%' then {{ unwrapped.sql }} else {{ column }} end
 {%- endmacro %}
 
 {# The value of a field in COPY's text format: \N is null, and \t, \n, \\ and their like are undone. #}

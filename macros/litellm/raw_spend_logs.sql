@@ -149,8 +149,8 @@
             * exclude (metadata, request_tags),
             {{ duckdb_json_document('request_tags') }} as request_tags,
             {{ duckdb_json_document('metadata') }} as metadata,
-            not {{ is_one_of('trim(request_tags)', no_document_texts()) }} as has_tags,
-            not {{ is_one_of('trim(metadata)', no_document_texts()) }} as has_metadata
+            not {{ is_one_of("trim(request_tags, ' \"')", no_document_texts()) }} as has_tags,
+            not {{ is_one_of("trim(metadata, ' \"')", no_document_texts()) }} as has_metadata
         from rows_as_text
     ),
 
@@ -165,10 +165,8 @@
     named as (
         select
             * exclude (metadata),
-            has_metadata and not {{ is_one_of("coalesce(metadata, 'none')", no_document_texts()) }}
-            and coalesce(metadata_type, '') not in ('OBJECT', 'NULL') as has_unreadable_metadata,
-            has_tags and not {{ is_one_of("coalesce(request_tags, 'none')", no_document_texts()) }}
-            and coalesce(tags_type, '') not in ('ARRAY', 'NULL') as has_unreadable_tags,
+            has_metadata and coalesce(metadata_type, '') not in ('OBJECT', 'NULL') as has_unreadable_metadata,
+            has_tags and coalesce(tags_type, '') not in ('ARRAY', 'NULL') as has_unreadable_tags,
             -- One pass over the document for all names.
             json_extract_string(case when metadata_type = 'OBJECT' then metadata end, [
                 '$.user_api_key', '$.user_api_key_hash', '$.user_api_key_user_id', '$.user_api_key_team_id',
