@@ -275,13 +275,14 @@ def test_a_push_log_of_an_earlier_version_gets_its_missing_index(warehouse: Buil
         writing.rollback()
 
 
+TOKEN = "0a" * 32
 NAMES = """
     insert into "LiteLLM_BudgetTable" (budget_id, created_by, updated_by) values ('b', 'x', 'x');
     insert into "LiteLLM_OrganizationTable" (organization_id, organization_alias, budget_id, created_by, updated_by)
     values ('org-1', 'Org One', 'b', 'x', 'x');
     insert into "LiteLLM_UserTable" (user_id, user_email) values ('u-1', 'ann@example.org');
     insert into "LiteLLM_TeamTable" (team_id, team_alias, organization_id) values ('t-1', 'Team One', 'org-1');
-    insert into "LiteLLM_VerificationToken" (token, key_alias, key_name) values ('old-hash', 'svc-key', 'sk-...');
+    insert into "LiteLLM_VerificationToken" (token, key_alias, key_name) values ('{token}', 'svc-key', 'sk-...');
 """
 DELETED = """
     delete from "LiteLLM_UserTable";
@@ -298,8 +299,8 @@ def test_a_name_outlives_the_deletion_of_its_owner(tmp_path: Path, litellm_datab
     """A user, key, team or organization that is deleted keeps its name in the hours that are summed again."""
     database = litellm_database()
     project = Project(tmp_path, database)
-    row = spend_log("r", START, team_id="t-1", user="u-1", api_key="old-hash", organization_id="org-1", metadata={})
-    database.run(NAMES)
+    row = spend_log("r", START, team_id="t-1", user="u-1", api_key=TOKEN, organization_id="org-1", metadata={})
+    database.run(NAMES.format(token=TOKEN))
     put(project, [row])
     variables = {"line_dimensions": ["user", "api_key", "organization"]}
     project.build(variables=variables)

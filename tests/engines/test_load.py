@@ -77,11 +77,11 @@ def test_interrupted_load_resumes(tmp_path: Path) -> None:
 def test_unreadable_source_is_reported(tmp_path: Path) -> None:
     project = Project(tmp_path)
     put(project, REQUESTS)
-    (project.logs / "broken.jsonl").write_text('{"request_id": \n')
+    (project.logs / "broken.parquet").write_text("not a Parquet file")
     process = load(project)
     out, err = process.communicate()
     assert (process.returncode, out) == (3, "")
-    assert "broken.jsonl" in err
+    assert "broken.parquet" in err
     assert "Traceback" not in err
 
 

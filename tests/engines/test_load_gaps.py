@@ -13,12 +13,12 @@ TODAY = datetime.now(timezone.utc).replace(hour=0, minute=0, second=0, microseco
 NOW = datetime(2026, 2, 1, tzinfo=timezone.utc)
 
 
-def test_spend_log_of_1970_takes_one_step(project: Project) -> None:
-    starts = [datetime(1970, 1, 1, tzinfo=timezone.utc), TODAY - timedelta(days=40), TODAY - timedelta(hours=3)]
+def test_spend_log_of_2001_takes_one_step(project: Project) -> None:
+    starts = [datetime(2001, 1, 1, tzinfo=timezone.utc), TODAY - timedelta(days=40), TODAY - timedelta(hours=3)]
     put(project, [spend_log(f"r{number}", start, spend=0.25) for number, start in enumerate(starts)])
     loaded = project.loader("load", "--step", "day")
     assert loaded.code == 0, loaded.err
-    ends = [datetime(1970, 1, 2), TODAY - timedelta(days=39), TODAY]  # noqa: DTZ001
+    ends = [datetime(2001, 1, 2), TODAY - timedelta(days=39), TODAY]  # noqa: DTZ001
     assert loaded.err.splitlines() == [
         "Creating tables and views.",
         *(f"{n} of 4: everything before {end:%Y-%m-%dT00:00:00Z} is summed." for n, end in enumerate(ends, 1)),
