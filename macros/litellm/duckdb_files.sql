@@ -39,15 +39,16 @@
 {% endmacro %}
 
 {# How a kind of file is written, as options of read_csv. The columns are given, not detected: DuckDB's sniffer would stop at a
-   broken line of any file. #}
+   broken line of a CSV file. For lines of one text it finds nothing to stop at, and without it DuckDB takes a file for 42 rows, and so
+   puts all requests into the hash table of a join. #}
 {% macro duckdb_csv_options(kind, columns) %}
-    {%- set common = "auto_detect = false, max_line_size = 67108864, buffer_size = 67108864, ignore_errors = true, filename = 'litellm_cbf_file', hive_partitioning = false" -%}
+    {%- set common = "max_line_size = 67108864, buffer_size = 67108864, ignore_errors = true, filename = 'litellm_cbf_file', hive_partitioning = false" -%}
     {%- if kind == 'lines' -%}
-        {{ return("columns = {'line': 'VARCHAR'}, delim = '\\x01', quote = '', escape = '', header = false, " ~ common) }}
+        {{ return("columns = {'line': 'VARCHAR'}, delim = '\\x01', quote = '', escape = '', header = false, sample_size = 1, " ~ common) }}
     {%- endif -%}
     {%- set typed = [] -%}
     {%- for name in columns -%}{%- do typed.append(sql_text(name) ~ ": 'VARCHAR'") -%}{%- endfor -%}
-    {{ return("columns = {" ~ typed | join(', ') ~ "}, " ~ duckdb_csv_dialect(kind) ~ ", " ~ common) }}
+    {{ return("columns = {" ~ typed | join(', ') ~ "}, " ~ duckdb_csv_dialect(kind) ~ ", auto_detect = false, " ~ common) }}
 {% endmacro %}
 
 {# COPY's text format (PostgreSQL, ClickHouse, MySQL) has no quotes: its escapes are undone by duckdb_copy_text. #}

@@ -3,7 +3,8 @@
 {% macro hashed_api_key(column) -%}
     case
         when
-            {{ regexp_matches(column, '^([0-9a-fA-F]{64}|hashed-jwt-[0-9a-fA-F]{64})$') }}
+            (length({{ column }}) = 64 and not {{ regexp_matches(column, '[^0-9a-fA-F]') }})
+            or (length({{ column }}) = 75 and {{ regexp_matches(column, '^hashed-jwt-[0-9a-fA-F]+$') }})
             or {{ is_one_of(column, ['litellm_proxy_master_key', 'litellm-internal-health-check', 'litellm-cli', 'litellm_internal_jobs']) }}
             then {{ column }}
         else {{ sha256_hex(column) }}

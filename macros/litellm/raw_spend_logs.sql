@@ -52,12 +52,10 @@
         {{ postgres_is_unreadable('metadata', 'names', 'object') }} as has_unreadable_metadata,
         {{ postgres_is_unreadable('request_tags', 'tags', 'array') }} as has_unreadable_tags
     from {{ spend_logs }}
-    -- `offset 0` keeps PostgreSQL from writing each expression in place of each use of its name.
     cross join lateral (
         select
             {{ postgres_json_document('metadata') }} as names,
             {{ postgres_json_document('request_tags') }} as tags
-        offset 0
     ) as documents
 {% endmacro %}
 
