@@ -64,7 +64,15 @@ class SparkProject(Project):
         excluded = (
             ()
             if tests or arguments
-            else ("--exclude", "rejected_spend_logs", "cbf_as_of", "push_log", "reconciliation_amounts")
+            else (
+                "--exclude",
+                "rejected_spend_logs",
+                "spend_log_warnings",
+                "int_usage__rejected_hours",
+                "cbf_as_of",
+                "push_log",
+                "reconciliation_amounts",
+            )
         )
         return super().build(*excluded, *arguments, tests=tests, **kwargs)
 
