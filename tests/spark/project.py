@@ -67,7 +67,6 @@ class SparkProject(Project):
             else (
                 "--exclude",
                 "rejected_spend_logs",
-                "spend_log_warnings",
                 "int_usage__rejected_hours",
                 "cbf_as_of",
                 "push_log",
