@@ -144,8 +144,7 @@
         {%- endfor -%}
     {%- endfor -%}
     {%- set structure = sql_text('{' ~ typed | join(',') ~ '}') -%}
-    {%- set is_complete = "exact.\"startTime\" is not null and coalesce(exact.spend, exact.response_cost) is not null"
-        ~ " and coalesce(exact.request_id, exact.id) is not null and exact.total_tokens is not null and exact.model <> ''" -%}
+    {%- set is_complete = has_usual_fields() -%}
     {%- set rows = namespace(
         sql="(select *, case when not coalesce(" ~ is_complete ~ ", false) then document end as repaired from (select *, try(from_json(document, "
         ~ structure ~ ")) as exact from " ~ documents ~ " as documents) as parsed) as incomplete"
@@ -163,9 +162,7 @@
         ~ " from (select *, case when repaired is null then exact else coalesce(try(from_json(repaired, " ~ structure
         ~ ")), exact) end as request from " ~ rows.sql ~ ") as chosen) as read" -%}
     {%- set types = {} -%}
-    {%- for type, fields in file_fields().items() -%}
-        {%- for key in fields.values() -%}{%- do types.update({key: ('"' ~ key ~ '"', 'VARCHAR')}) -%}{%- endfor -%}
-    {%- endfor -%}
+    {%- for key in file_keys() -%}{%- do types.update({key: ('"' ~ key ~ '"', 'VARCHAR')}) -%}{%- endfor -%}
     {#- The payload of a batch names its models beside its metadata. -#}
     {%- do types.update({'model': ("coalesce(nullif(model, ''), try(json_extract_string(document, '$.hidden_params.batch_models[0]')))", 'VARCHAR')}) -%}
     {{ return(duckdb_select_fields(types, reader, 'source_file', 'read_problem')) }}
@@ -233,7 +230,7 @@
     {{ return(columns if line else {}) }}
 {% endmacro %}
 
-{# Says that a file is set aside because it is no spend log, and what to look at. #}
+{# Warns that a file is set aside because it is no spend log, and what to look at. #}
 {% macro warn_of_foreign_file(file, columns, kind) %}
     {%- set first = (columns | list + [''])[0] -%}
     {%- do exceptions.warn(

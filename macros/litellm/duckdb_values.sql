@@ -22,7 +22,7 @@
 
 {# Minutes that a time with an offset (+05:30, -0800, +01) is ahead of UTC. #}
 {% macro duckdb_offset_minutes(text) -%}
-    {%- set part = "regexp_extract(" ~ text ~ ", '([+-])([0-9]{2}):?([0-9]{2})?$', " -%}
+    {%- set part = "regexp_extract(" ~ text ~ ", '" ~ time_forms().offset_part ~ "', " -%}
     (case when {{ part }}1) = '-' then -1 else 1 end
     * (cast({{ part }}2) as bigint) * 60 + coalesce(try_cast({{ part }}3) as bigint), 0)))
 {%- endmacro %}
@@ -42,7 +42,7 @@
 {# Text as a double: null where it is blank or stands for no value, NaN where it is no number. #}
 {% macro duckdb_number(column) -%}
     case
-        when not {{ is_one_of('trim(' ~ column ~ ')', ['', '\\N', 'null', 'NULL', 'None']) }}
+        when not {{ is_one_of('trim(' ~ column ~ ')', no_number_texts()) }}
             then coalesce(try_cast({{ column }} as double), cast('NaN' as double))
     end
 {%- endmacro %}

@@ -125,8 +125,7 @@
     {%- for pattern, replacement in document_repairs() -%}
         {%- set repaired.text = regexp_replace_all(repaired.text, pattern, modules.re.sub('[\\\\]([0-9])', '$\\1', replacement)) -%}
     {%- endfor -%}
-    {%- set is_complete = "is_json and exact.startTime is not null and coalesce(exact.spend, exact.response_cost) is not null"
-        ~ " and coalesce(exact.request_id, exact.id) is not null and exact.total_tokens is not null and exact.model <> ''" -%}
+    {%- set is_complete = "is_json and " ~ has_usual_fields() -%}
     {%- set parsed = "(select *, from_json(document, " ~ schema ~ ") as exact, " ~ spark_is_json('document') ~ " as is_json from ("
         ~ documents | join(' union all ') ~ ") as documents) as parsed" -%}
     {%- set chosen = "(select *, case when " ~ is_complete ~ " or read_problem is not null then document else " ~ repaired.text
@@ -190,7 +189,7 @@
     {%- set number = epoch_microseconds("try_cast(" ~ text ~ " as decimal(38, 9))") -%}
     {%- set zone = "regexp_extract(" ~ text ~ ", '" ~ forms.zone_part ~ "', 1)" -%}
     {%- set moment = "try_cast(concat(regexp_extract(" ~ text ~ ", '" ~ forms.local_part ~ "', 1), ' ', " ~ zone ~ ") as timestamp)" -%}
-    {%- set offset = "regexp_extract(" ~ text ~ ", '([+-])([0-9]{2}):?([0-9]{2})?$', " -%}
+    {%- set offset = "regexp_extract(" ~ text ~ ", '" ~ forms.offset_part ~ "', " -%}
     {{ return(
         "case when " ~ text ~ " rlike '" ~ forms.local ~ "' then try_cast(" ~ text ~ " as timestamp)"
         ~ " when " ~ text ~ " rlike '" ~ forms.number ~ "' then timestamp_micros(cast(round(" ~ number ~ ") as bigint))"
@@ -207,7 +206,7 @@
 {% macro spark_number(column) -%}
     case
         when trim({{ column }}) rlike '^[+-]?([0-9]+[.]?[0-9]*|[.][0-9]+)([eE][+-]?[0-9]+)?$' then cast(trim({{ column }}) as double)
-        when not {{ is_one_of('trim(' ~ column ~ ')', ['', '\\N', 'null', 'NULL', 'None']) }} then cast('NaN' as double)
+        when not {{ is_one_of('trim(' ~ column ~ ')', no_number_texts()) }} then cast('NaN' as double)
     end
 {%- endmacro %}
 

@@ -61,6 +61,20 @@
     {{ return(repairs) }}
 {% endmacro %}
 
+{# Whether `exact`, a JSON document read with the keys as LiteLLM spells them, has what nearly every request has. #}
+{% macro has_usual_fields() %}
+    {{ return(
+        "exact.startTime is not null and coalesce(exact.spend, exact.response_cost) is not null"
+        ~ " and coalesce(exact.request_id, exact.id) is not null and exact.total_tokens is not null and exact.model <> ''"
+    ) }}
+{% endmacro %}
+
+{# Texts that stand for no document. #}
+{% macro no_document_texts() %}{{ return(['', 'null', 'NULL', 'None', 'nan', 'NaN', '\\N']) }}{% endmacro %}
+
+{# Texts that stand for no number. #}
+{% macro no_number_texts() %}{{ return(['', '\\N', 'null', 'NULL', 'None']) }}{% endmacro %}
+
 {# Keys under which an API or an export wraps a list of rows: {"data": […]}. #}
 {% macro wrapper_keys() %}
     {{ return(['data', 'logs', 'results', 'items', 'rows', 'records', 'spend_logs']) }}
@@ -76,6 +90,7 @@
         'offset': '^' ~ local ~ ' ?[+-](0[0-9]|1[0-5])(:?[0-5][0-9])?$',
         'zone': '^' ~ local ~ ' ?[A-Za-z_]+(/[A-Za-z0-9_+-]+)+$',
         'number': '^[0-9]{1,20}([.][0-9]*)?([eE][+]?[0-9]{1,2})?$',
+        'offset_part': '([+-])([0-9]{2}):?([0-9]{2})?$',
         'local_part': '^([0-9-]+[T ][0-9:.]+)',
         'zone_part': '([A-Za-z_]+/[A-Za-z0-9_+/-]+)$',
     }) }}
@@ -92,7 +107,7 @@
     end
 {%- endmacro %}
 
-{# Files by kind: lines (of JSON), documents (whole files of JSON), csv, tsv, parquet. What is left out is said; `not_read` are
+{# Files by kind: lines (of JSON), documents (whole files of JSON), csv, tsv, parquet. It warns of files that are left out; `not_read` are
    extensions that this engine does not read. #}
 {% macro spend_log_files_by_kind(files, path, not_read) %}
     {%- set kinds = {

@@ -4,7 +4,7 @@
 {%- endmacro %}
 
 {% macro duckdb__spend_log_source(spend_logs) %}
-    {%- set path = env_var('LITELLM_SPEND_LOGS', 'data/spend_logs/*') -%}
+    {%- set path = spend_log_path() -%}
     {%- set files = run_query("select count(*) from glob(" ~ sql_text(path) ~ ")").rows[0][0] if is_run() else 0 -%}
     {{ return({'description': 'The files of LITELLM_SPEND_LOGS=' ~ path, 'files': files}) }}
 {% endmacro %}
@@ -14,7 +14,7 @@
 {% endmacro %}
 
 {% macro spark__spend_log_source(spend_logs) %}
-    {%- set path = env_var('LITELLM_SPEND_LOGS', 'data/spend_logs/*') -%}
+    {%- set path = spend_log_path() -%}
     {{ return({
         'description': 'The files of LITELLM_SPEND_LOGS=' ~ path,
         'files': spark_list_files(path) | length if is_run() else 0,
@@ -32,3 +32,13 @@
 {% macro postgres__start_can_be_missing() %}{{ return(false) }}{% endmacro %}
 
 {% macro spark__start_can_be_missing() %}{{ return(true) }}{% endmacro %}
+
+
+{# The glob of the spend log files, for the engines that read files. #}
+{% macro spend_log_path() %}{{ return(env_var('LITELLM_SPEND_LOGS', 'data/spend_logs/*')) }}{% endmacro %}
+
+
+{# The hour under which rejected requests without a start are counted. #}
+{% macro hour_without_start() -%}
+    {{ timestamp_literal('1970-01-01 00:00:00') }}
+{%- endmacro %}

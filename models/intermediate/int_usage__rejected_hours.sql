@@ -12,7 +12,6 @@
 -- What the macros below read:
 -- depends_on: {{ ref('int_usage__summed_hours') }}
 {%- set window_start = usage_window_start(load_kept_hours()) if is_incremental() else none %}
-{%- set without_start = timestamp_literal('1970-01-01 00:00:00') %}
 
 with
 
@@ -24,7 +23,7 @@ rejected_spend_logs as (
 rejected as (
     select
         -- A request without a start belongs to no hour; it is counted under the first hour of 1970.
-        coalesce({{ dbt.date_trunc('hour', 'started_at') }}, {{ without_start }}) as usage_hour,
+        coalesce({{ dbt.date_trunc('hour', 'started_at') }}, {{ hour_without_start() }}) as usage_hour,
         rejection_reason,
         request_id,
         cost_usd
@@ -52,7 +51,7 @@ cleared as (
     from {{ this }}
     where
         request_count > 0
-        and ({{ is_within('usage_hour', window_start, none) }} or usage_hour = {{ without_start }})
+        and ({{ is_within('usage_hour', window_start, none) }} or usage_hour = {{ hour_without_start() }})
         and usage_hour not in (select counted.usage_hour from counted)
 ),
 {%- endif %}

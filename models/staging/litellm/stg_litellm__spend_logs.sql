@@ -21,7 +21,7 @@ versions as (
         *,
         row_number() over (
             partition by clean_request_id, started_at
-            order by updated_at desc nulls last, ended_at desc nulls last, spend desc nulls last, started_at desc nulls last
+            order by updated_at desc nulls last, ended_at desc nulls last, spend desc nulls last
         ) as version_number
     from identified
 ),

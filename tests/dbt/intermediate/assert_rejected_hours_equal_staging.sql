@@ -4,7 +4,7 @@ with
 
 rejected as (
     select
-        coalesce({{ dbt.date_trunc('hour', 'spend_logs.started_at') }}, {{ timestamp_literal('1970-01-01 00:00:00') }}) as usage_hour,
+        coalesce(spend_logs.usage_hour, {{ hour_without_start() }}) as usage_hour,
         spend_logs.cost_usd,
         coalesce(spend_logs.landed_at, spend_logs.started_at + interval '2 hours', as_of.built_at) <= as_of.built_at as is_settled
     from {{ ref('stg_litellm__spend_logs') }} as spend_logs
@@ -39,7 +39,7 @@ counted_hours as (
         request_count > 0
         and (
             {{ is_within('usage_hour', usage_window_start(load_kept_hours()), none) }}
-            or usage_hour = {{ timestamp_literal('1970-01-01 00:00:00') }}
+            or usage_hour = {{ hour_without_start() }}
         )
     group by usage_hour
 )

@@ -3,9 +3,9 @@ with
 
 spend_logs as (
     select
-        {{ blank_to_null('request_id') }} as request_id,
+        {{ request_id_or_null('request_id') }} as request_id,
         -- Requests without a start are compared under the first hour of 1970.
-        coalesce({{ dbt.date_trunc('hour', 'started_at') }}, {{ timestamp_literal('1970-01-01 00:00:00') }}) as usage_hour,
+        coalesce({{ dbt.date_trunc('hour', 'started_at') }}, {{ hour_without_start() }}) as usage_hour,
         started_at
     from {{ ref('base_litellm__spend_logs') }}
     where {{ is_within('started_at', usage_window_start(load_kept_hours()), load_until()) }}
@@ -39,11 +39,11 @@ source_hours as (
 
 staged_hours as (
     select
-        coalesce(usage_hour, {{ timestamp_literal('1970-01-01 00:00:00') }}) as usage_hour,
+        coalesce(usage_hour, {{ hour_without_start() }}) as usage_hour,
         count(*) as request_count
     from {{ ref('stg_litellm__spend_logs') }}
     where {{ is_within('started_at', usage_window_start(load_kept_hours()), load_until()) }}
-    group by coalesce(usage_hour, {{ timestamp_literal('1970-01-01 00:00:00') }})
+    group by coalesce(usage_hour, {{ hour_without_start() }})
 )
 
 select
