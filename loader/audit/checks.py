@@ -14,7 +14,7 @@ from loader.errors import LoaderError, RejectedError
 from loader.hours import iso
 from loader.lines import AMOUNT_COLUMN, COST_COLUMN, HOUR_COLUMN, Line
 from loader.warehouse.base import open_warehouse
-from loader.warehouse.source import read_source, warnings
+from loader.warehouse.source import Source, read_source, warnings
 
 
 @dataclass(frozen=True)
@@ -48,6 +48,7 @@ def run(
     targets: list[Target] = []
     given: list[Credentials] = []
     lines: list[Line] = []
+    sources: list[Source] = []
 
     def profile() -> str:
         target = read_target(profiles_dir, target_name)
@@ -58,14 +59,14 @@ def run(
         with open_warehouse(targets[0], lock_timeout, say) as warehouse:
             built_at = warehouse.built_at()
             lines.extend(warehouse.newest_lines(warehouse.hours(), 1))
+            sources.append(read_source(warehouse))
             if given:
                 require_connection_ids(warehouse, given)
         newest = f"newest line of {iso(lines[0].hour)}" if lines else "no lines yet"
         return f"built {iso(built_at)}; {newest}"
 
     def source() -> None:
-        with open_warehouse(targets[0], lock_timeout, say) as warehouse:
-            found = read_source(warehouse)
+        found = sources[0]
         problems = warnings(found)
         files = "" if found.files is None else f", {found.files:,} file(s)"
         detail = " ".join(problems) or f"{found.description}{files}; no request is rejected"

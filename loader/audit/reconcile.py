@@ -13,7 +13,7 @@ from decimal import Decimal
 
 from loader.delivery.push_log import HourRecord
 from loader.hours import Window
-from loader.money import decimal_text
+from loader.money import decimal_text, total_usd
 from loader.warehouse.base import Warehouse, utc
 
 ZERO = Decimal(0)
@@ -139,7 +139,7 @@ HEAD = ("day (UTC)", "spend logs", "LiteLLM daily", "PTU flat", "hours", "lines"
 def table(found: Sequence[Day]) -> list[list[str]]:
     """Table rows with the columns of HEAD, and their totals."""
     daily = has_daily_tables(found)
-    total = Day(date.min, {source: sum((day[source] for day in found), ZERO) for source in (*SOURCES, "sent")})
+    total = Day(date.min, {source: total_usd(day[source] for day in found) for source in (*SOURCES, "sent")})
     rows = []
     for day in [*found, total]:
         is_total = day is total

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from decimal import Decimal
 
 from loader.config.settings import DEFAULT_API_URL, Stream
-from loader.delivery.limits import MONTH_BYTES, MONTH_ROWS, MonthUsage, month_usage
+from loader.delivery.limits import MONTH_BYTES, MONTH_ROWS, HeldBack, MonthUsage, month_usage
 from loader.delivery.plan import plan
-from loader.delivery.push_log import HourRecord, LastEvent, PushLog
+from loader.delivery.push_log import Entry, HourRecord, LastEvent, PushLog
 from loader.delivery.selection import Pending, Selection
 from loader.hours import HOUR, iso, month_start
 from loader.lines import HourSummary
-from loader.money import decimal_text
+from loader.money import decimal_text, total_usd
 from loader.warehouse.base import Warehouse
 
 
@@ -51,49 +52,47 @@ def read_status(
     `behind` is how long ago the oldest hour ended that CloudZero does not hold as it is now: it is pending, held back,
     or not summed because dbt has not run since.
     """
-    complete_until = warehouse.complete_until()
     found = []
     for stream in streams:
         log = PushLog(warehouse, stream)
         records = log.records()
         with warehouse.of_stream(stream.name):
             chosen = plan(warehouse, Selection(Pending(since)), records)
-        months = _months(chosen.hours, {each.hour: each.kind for each in chosen.held_back}, records)
+        months = _months(chosen.hours, chosen.held_back, records)
         waiting = [hour.start for hour in chosen.hours] + [each.hour for each in chosen.held_back]
         oldest = min(waiting, default=None)
-        ended = min(oldest or complete_until, complete_until) + HOUR
+        ended = (oldest or chosen.complete_until) + HOUR
         found.append(StreamStatus(stream, months, log.last_event(), oldest, max(timedelta(0), now - ended)))
     return found
 
 
 def _months(
-    pending: Sequence[HourSummary], held_back: Mapping[datetime, str], records: Mapping[datetime, HourRecord]
+    pending: Sequence[HourSummary], held_back: Sequence[HeldBack], records: Mapping[datetime, HourRecord]
 ) -> tuple[MonthStatus, ...]:
     sizes = month_usage(records)
-    starts = sorted({month_start(hour) for hour in [*records, *held_back, *(hour.start for hour in pending)]})
-    months = []
-    for start in starts:
-        accepted = [
-            record.accepted
-            for hour, record in records.items()
-            if month_start(hour) == start and record.accepted and record.accepted.line_count
-        ]
-        kinds = [kind for hour, kind in held_back.items() if month_start(hour) == start]
-        hours = [hour.start for hour in pending if month_start(hour.start) == start]
-        waiting = hours + [hour for hour in held_back if month_start(hour) == start]
-        months.append(
-            MonthStatus(
-                start,
-                len(accepted),
-                sum((entry.cost for entry in accepted), Decimal(0)),
-                sizes.get(start, MonthUsage()),
-                len(hours),
-                kinds.count("shrunk"),
-                kinds.count("full"),
-                min(waiting, default=None),
-            )
+    accepted: dict[datetime, list[Entry]] = defaultdict(list)
+    waiting: dict[datetime, list[datetime]] = defaultdict(list)
+    held: dict[datetime, list[HeldBack]] = defaultdict(list)
+    for hour, record in records.items():
+        if record.accepted and record.accepted.line_count:
+            accepted[month_start(hour)].append(record.accepted)
+    for summary in pending:
+        waiting[month_start(summary.start)].append(summary.start)
+    for each in held_back:
+        held[month_start(each.hour)].append(each)
+    return tuple(
+        MonthStatus(
+            start,
+            len(accepted[start]),
+            total_usd(entry.cost for entry in accepted[start]),
+            sizes.get(start, MonthUsage()),
+            len(waiting[start]),
+            sum(each.kind == "shrunk" for each in held[start]),
+            sum(each.kind == "full" for each in held[start]),
+            min([*waiting[start], *(each.hour for each in held[start])], default=None),
         )
-    return tuple(months)
+        for start in sorted({month_start(hour) for hour in records} | waiting.keys() | held.keys())
+    )
 
 
 HEAD = ("stream", "month", "hours sent", "cost sent", "pending", "held back", "oldest", "lines", "MB", "of limit")

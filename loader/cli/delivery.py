@@ -13,12 +13,10 @@ from loader.cli.option_groups import option_group
 from loader.cli.options import HourOptions, TargetOptions, hour_options, retry_options, target_options
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from loader.config.settings import Credentials, Stream
     from loader.delivery.plan import Plan
     from loader.delivery.push import Push
-    from loader.delivery.retry import RetryPolicy, Sent
+    from loader.delivery.retry import RetryPolicy
     from loader.delivery.selection import InWindow, Pending, Selection
     from loader.lines import HourSummary, Line
     from loader.progress import Bar
@@ -56,6 +54,7 @@ def dry_run(target: TargetOptions, hours: HourOptions, limit: int | None, only: 
     from loader.delivery.selection import AllHours, Pending
     from loader.delivery.streams import require_known
     from loader.hours import iso
+    from loader.warehouse.source import read_source, warnings
 
     shown = limit if limit is not None else ALL_LINES if style in ("csv", "ndjson") else 10
     selected = hours.filter()
@@ -72,6 +71,8 @@ def dry_run(target: TargetOptions, hours: HourOptions, limit: int | None, only: 
                 output.say(f"Hours before {iso(selected.since)} are left out: --since/LOADER_PUSH_SINCE.")
             summaries = [hour for hour in warehouse.hours(selected.window) if hour.line_count]
             lines = list(warehouse.newest_lines(summaries, shown))
+        for warning in warnings(read_source(warehouse)):
+            output.say(f"Warning: {warning}")
     output.print_dry_run(lines, summaries, style, sys.stdout)
     total = sum(hour.line_count for hour in summaries)
     if style in ("csv", "ndjson") and len(lines) < total:
@@ -198,6 +199,7 @@ def push(
     loader push --start 2024-01-15T00:00:00Z --end 2024-01-15T23:59:59Z
     """  # noqa: D301 (Click: \b keeps the lines as they are)
     from loader.cli import output
+    from loader.cli.push_report import report_pushes
     from loader.cloudzero.bodies import MAX_BODY_BYTES
     from loader.config.settings import read_all_credentials
     from loader.delivery import answers, streams
@@ -259,44 +261,3 @@ def _review(plan: Plan, selected: InWindow | Pending, include_incomplete: bool, 
             " --include-incomplete sends them anyway."
         )
     bar.start(plan.line_count)
-
-
-def report_pushes(pushes: Sequence[Push], sent: Sent, style: str, selected: InWindow | Pending, name: str = "") -> None:
-    """Print what pushes have sent together.
-
-    Args:
-        pushes: one for each stream.
-        sent: what they have sent together.
-        style: text, json or none.
-        selected: the hours that were selected.
-        name: the stream, when it has a name.
-
-    Raises:
-        GuardError: hours were held back.
-    """
-    from loader.cli import output
-    from loader.delivery import answers, limits
-    from loader.delivery.selection import Pending
-    from loader.errors import GuardError
-    from loader.money import decimal_text
-
-    held_back = [each for push in pushes if push.plan for each in push.plan.held_back]
-    of_stream = f"{name}: " if name else ""
-    if style == "json":
-        output.print_json(answers.pushes_answer(pushes, sent), sys.stdout)
-    elif style == "none":
-        pass
-    elif any(push.plan and push.plan.hours for push in pushes):
-        click.echo(
-            f"{of_stream}Sent {sent.hours:,} hours, {sent.lines:,} lines, {sent.bytes:,} bytes,"
-            f" ${decimal_text(sent.cost)} in {sum(push.seconds for push in pushes):.1f} s."
-        )
-    elif not held_back:
-        reason = (
-            "CloudZero holds every complete hour as it is"
-            if isinstance(selected, Pending)
-            else f"no lines in {selected.window}"
-        )
-        output.say(f"{of_stream}Nothing to send: {reason}.")
-    if held_back:
-        raise GuardError(limits.explain(held_back))

@@ -118,7 +118,7 @@ class HourOptions:
             return _cut(hours.between(self.start, self.end, now()), False, since if cut else None)
         return AllHours(since if cut else None)
 
-    def required(self, cut: bool = True) -> InWindow | Pending:
+    def required(self) -> InWindow | Pending:
         """The hours that the options select.
 
         Raises:
@@ -127,7 +127,7 @@ class HourOptions:
         """
         from loader.delivery.selection import AllHours
 
-        selected = self.filter(cut=cut)
+        selected = self.filter()
         if isinstance(selected, AllHours):
             names = ", ".join((*WINDOW_NAMES, PENDING))
             raise click.UsageError(f"Which hours? Use --window ({names}), or --start and --end.")

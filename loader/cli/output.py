@@ -10,7 +10,7 @@ from typing import TextIO
 
 import orjson
 
-from loader.delivery.answers import dry_run_answer, summary_of
+from loader.delivery.answers import dry_run_answer
 from loader.lines import AMOUNT_COLUMN, COST_COLUMN, HOUR_COLUMN, HourSummary, Line
 from loader.money import decimal_text, total_usd
 from loader.progress import Bar
@@ -44,11 +44,10 @@ def print_dry_run(lines: Sequence[Line], hours: Sequence[HourSummary], style: st
     else:
         rows = [[values.get(name, "") for name in TABLE_COLUMNS] for values in (line.values for line in lines)]
         print_table(list(TABLE_COLUMNS.values()), rows, out, right={1, 2})
-        total = summary_of(hours)
         cost = decimal_text(total_usd(hour.cost for hour in hours))
         say(
-            f"{len(lines)} of {total['total_records']:,} lines in {len(hours):,} hours;"
-            f" in total ${cost} and {total['total_tokens']:,} tokens. Nothing was sent."
+            f"{len(lines)} of {sum(hour.line_count for hour in hours):,} lines in {len(hours):,} hours;"
+            f" in total ${cost} and {sum(hour.tokens for hour in hours):,} tokens. Nothing was sent."
         )
 
 

@@ -48,7 +48,7 @@ def run(target: TargetOptions, since: str | None, policy: RetryPolicy, style: st
     10 * * * *  cd /opt/litellm-cbf && set -a && . ./settings.env && . ./secrets.env && .venv/bin/loader run
     """  # noqa: D301 (Click: \b keeps the lines as they are)
     from loader.cli import output
-    from loader.cli.delivery import report_pushes
+    from loader.cli.push_report import report_pushes
     from loader.config.settings import read_credentials
     from loader.delivery.push import PushCallbacks
     from loader.delivery.retry import Sent
@@ -79,12 +79,11 @@ def load(target: TargetOptions, step: str) -> None:
     Each step is a separate run of dbt, from the oldest spend log on. If it is stopped or fails, run the same command
     again to continue. When everything is summed already, it is one ordinary run of dbt.
     """
-    from loader.cli import output
     from loader.runs import history
     from loader.stopping import StopSignal
 
     with StopSignal() as stop:
-        history.load(_job(target), step, stop, options.now(), output.say)
+        history.load(_job(target), step, stop, options.now())
 
 
 @click.command()

@@ -16,6 +16,7 @@ from itertools import groupby
 from loader.errors import GuardError
 from loader.hours import iso, month_start
 from loader.lines import Line
+from loader.money import total_usd
 
 MAX_BODY_BYTES = 4_999_999
 TAIL = b"]}"
@@ -53,7 +54,7 @@ class Body:
     @property
     def cost(self) -> Decimal:
         """Total cost in USD."""
-        return sum((share.cost for share in self.shares), Decimal(0))
+        return total_usd(share.cost for share in self.shares)
 
 
 @dataclass(frozen=True)
@@ -98,7 +99,7 @@ class BodyGroup:
     @property
     def cost(self) -> Decimal:
         """Total cost in USD over all bodies."""
-        return sum((body.cost for body in self.bodies), Decimal(0))
+        return total_usd(body.cost for body in self.bodies)
 
     @property
     def byte_count(self) -> int:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import orjson
 
-from loader.delivery.push import Push
-from loader.delivery.retry import Sent
 from loader.hours import iso
 from loader.lines import AMOUNT_COLUMN, COST_COLUMN, HOUR_COLUMN, HourSummary, Line
 from loader.money import decimal_text, total_usd
+
+if TYPE_CHECKING:
+    from loader.delivery.push import Push
+    from loader.delivery.retry import Sent
 
 TAG_PREFIX = "resource/tag:"
 

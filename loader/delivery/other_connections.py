@@ -9,7 +9,7 @@ from decimal import Decimal
 
 from loader.config.settings import CONNECTION_ID
 from loader.hours import HOUR, Window
-from loader.money import decimal_text
+from loader.money import decimal_text, total_usd
 from loader.warehouse.base import Warehouse, utc
 
 
@@ -63,4 +63,4 @@ def held_elsewhere(
         if connection_id not in named and utc(start) in hours:
             found.setdefault(connection_id, []).append(Decimal(cost))
     for connection_id, costs in found.items():
-        yield HeldElsewhere(connection_id, len(costs), sum(costs, Decimal(0)))
+        yield HeldElsewhere(connection_id, len(costs), total_usd(costs))

@@ -63,7 +63,8 @@ def plan(warehouse: Warehouse, selection: Selection, records: Mapping[datetime, 
         GuardError: a month for replace_drop is not complete, would lose hours, or has no room; or a single hour has
             more lines than the limit.
     """
-    built_at, complete_until = warehouse.built_at(), warehouse.complete_until()
+    built_at = warehouse.built_at()
+    complete_until = floor_hour(built_at)
     hours = warehouse.hours(selection.window)
     if selection.operation == "replace_hourly":
         hours = _with_emptied(hours, records, selection)

@@ -13,6 +13,7 @@ from loader.config.profiles import Target
 from loader.config.settings import Credentials
 from loader.delivery import streams
 from loader.delivery.journal import PushJournal
+from loader.delivery.limits import HeldBack
 from loader.delivery.other_connections import held_elsewhere
 from loader.delivery.plan import Plan, plan
 from loader.delivery.plan_lines import lines_of
@@ -227,3 +228,8 @@ class Sender:
             return push
 
         return streams.for_each(self.configured, one_stream, say, self.options.policy.stop)
+
+
+def held_back(pushes: Sequence[Push]) -> list[HeldBack]:
+    """The hours that guards held back, over all streams."""
+    return [each for push in pushes if push.plan for each in push.plan.held_back]

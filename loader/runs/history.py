@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from datetime import date, datetime, time, timedelta, timezone
 from itertools import islice
 
@@ -40,7 +40,7 @@ def ends_with_logs(days: Iterable[date], now: datetime, step: str) -> list[datet
     return sorted({end for start in starts for end in islice(step_ends(start, now, step), 1)})
 
 
-def load(job: Job, step: str, stop: StopSignal, now: datetime, report: Callable[[str], None]) -> int:
+def load(job: Job, step: str, stop: StopSignal, now: datetime) -> None:
     """Run dbt until all history is summed, continuing where an earlier call ended.
 
     A step reads spend logs that are older than its end, and no more than `lookback_hours` older than what is already
@@ -51,10 +51,6 @@ def load(job: Job, step: str, stop: StopSignal, now: datetime, report: Callable[
         step: `day` or `month`.
         stop: ends dbt; the steps before it remain done.
         now: the loader's clock (UTC).
-        report: receives a message for each step that is done.
-
-    Returns:
-        The number of runs of dbt.
 
     Raises:
         ConfigurationError: dbt failed.
@@ -62,19 +58,17 @@ def load(job: Job, step: str, stop: StopSignal, now: datetime, report: Callable[
         StoppedError: a stop was requested.
     """
     with run_lock(job.target, job.say):
-        runs = 0
         begin = _built_at(job)
         if begin is None:
-            report("Creating tables and views.")
+            job.say("Creating tables and views.")
             _run(job, stop, BEFORE_ALL)
-            begin, runs = EPOCH, 1
+            begin = EPOCH
         ends = ends_with_logs(_days_with_logs(job, Window(begin, now)), now, step)
         for number, end in enumerate(ends, 1):
             _run(job, stop, end.strftime("%Y-%m-%d"))
-            report(f"{number} of {len(ends) + 1}: everything before {iso(end)} is summed.")
+            job.say(f"{number} of {len(ends) + 1}: everything before {iso(end)} is summed.")
         _run(job, stop, None)
-        report(f"{len(ends) + 1} of {len(ends) + 1}: everything is summed.")
-        return runs + len(ends) + 1
+        job.say(f"{len(ends) + 1} of {len(ends) + 1}: everything is summed.")
 
 
 def _run(job: Job, stop: StopSignal, until: str | None) -> None:

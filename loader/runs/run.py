@@ -9,7 +9,6 @@ from pathlib import Path
 
 from loader.config.profiles import Target
 from loader.config.settings import Credentials, read_all_credentials, read_streams
-from loader.delivery.limits import HeldBack
 from loader.delivery.push import Push, PushCallbacks, PushOptions, Sender
 from loader.delivery.retry import RetryPolicy, Sent
 from loader.delivery.selection import Pending, Selection
@@ -81,8 +80,3 @@ def _require_no_push(job: Job) -> None:
     for stream in [] if is_new else read_streams():
         with open_for_push(job.target, stream, job.lock_timeout, 0, job.say):
             pass
-
-
-def held_back(pushes: Sequence[Push]) -> list[HeldBack]:
-    """The hours that guards held back, over all streams."""
-    return [each for push in pushes if push.plan for each in push.plan.held_back]

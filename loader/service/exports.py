@@ -16,12 +16,12 @@ from loader.config.settings import read_all_credentials
 from loader.delivery import limits
 from loader.delivery.answers import dry_run_answer, pushes_answer
 from loader.delivery.plan import within_limit
-from loader.delivery.push import PushCallbacks
+from loader.delivery.push import PushCallbacks, held_back
 from loader.delivery.selection import Pending, Selection
 from loader.errors import GuardError, LockedError, UsageError
 from loader.hours import HOUR, Window, iso
 from loader.lines import HourSummary
-from loader.runs.run import Job, held_back
+from loader.runs.run import Job
 from loader.service.error_responses import FieldError
 from loader.service.metrics import Metrics
 from loader.service.snapshot import SnapshotCache
@@ -73,8 +73,6 @@ class TimeRange(BaseModel):
             message = str(error).replace("--start", "start_time_utc").replace("--end", "end_time_utc")
             field = "end_time_utc" if message.startswith("end_time_utc") else "start_time_utc"
             raise FieldError(field, message) from error
-        except OverflowError as error:
-            raise FieldError("start_time_utc", "is outside the range of times that are supported.") from error
 
 
 class DryRunRequest(TimeRange):

@@ -131,9 +131,9 @@ class Metrics(Collector):
         rows = GaugeMetricFamily(
             "litellm_cbf_month_rows", "Lines of a month that the stream holds", labels=("month", "stream")
         )
-        for stream, month, room in snapshot.months:
-            size.add_metric((f"{month:%Y-%m}", stream), room.size)
-            rows.add_metric((f"{month:%Y-%m}", stream), room.rows)
+        for stream, month, usage in snapshot.months:
+            size.add_metric((f"{month:%Y-%m}", stream), usage.size)
+            rows.add_metric((f"{month:%Y-%m}", stream), usage.rows)
         yield size
         yield rows
 

@@ -19,7 +19,7 @@ from loader.delivery.push_log import HourRecord, PushLog, streams
 from loader.delivery.selection import Pending, Selection
 from loader.hours import HOUR, Window, floor_hour, iso, month_start
 from loader.lines import HourSummary
-from loader.money import decimal_text
+from loader.money import decimal_text, total_usd
 from loader.service import overview_queries
 from loader.service.hour_states import calendar_cells
 from loader.service.overview_schema import HourlyUsage, MonthLimits, Overview, PeriodTotals, StreamOverview
@@ -27,7 +27,6 @@ from loader.warehouse.base import Warehouse
 from loader.warehouse.source import read_source, warnings
 
 CHART_DAYS, CALENDAR_DAYS = 7, 31
-ZERO = Decimal(0)
 
 
 def read_overview(
@@ -51,7 +50,7 @@ def read_overview(
     periods = _periods(now, built_at, since)
     sources = [overview_queries.summed_spend(warehouse, window) for _, window in periods]
     window = Window(_first_day(now), _first_day(now) + timedelta(days=CALENDAR_DAYS))
-    lines = {hour.start: hour for hour in warehouse.hours(Window(month_start(window.start), current_hour + HOUR))}
+    hours = {hour.start: hour for hour in warehouse.hours(Window(month_start(window.start), current_hour + HOUR))}
     shown: list[Stream | None] = [*(configured or streams(warehouse))] or [None]
     # Whole months, because the limit of a month counts everything that it holds.
     months = Window(month_start(window.start), window.end)
@@ -79,11 +78,13 @@ def read_overview(
                 now,
                 since,
                 records[stream] if stream else {},
-                [_totals(*period, sums, lines, sent_to(stream)) for period, sums in zip(periods, sources, strict=True)],
+                [_totals(*period, sums, hours, sent_to(stream)) for period, sums in zip(periods, sources, strict=True)],
             )
             for stream in shown
         ],
-        newest_lines=overview_queries.newest_lines(warehouse, chart),
+        newest_lines=overview_queries.newest_lines(
+            warehouse, [hour for start, hour in hours.items() if start >= chart.start]
+        ),
     )
 
 
@@ -140,11 +141,11 @@ def _totals(
     def within(hour: datetime) -> bool:
         return window.start <= hour < window.end
 
-    lines = sum((hour.cost for start, hour in hours.items() if within(start)), ZERO)
+    lines = total_usd(hour.cost for start, hour in hours.items() if within(start))
     amounts = {"spend_logs": sums.cost, "hours": sums.cost, "left_out": sums.left_out, "lines": lines}
     if records is not None:
         accepted = [record.accepted for record in records if record.accepted]
-        amounts["sent"] = sum((entry.cost for entry in accepted if within(entry.hour)), ZERO)
+        amounts["sent"] = total_usd(entry.cost for entry in accepted if within(entry.hour))
     sent = amounts.get("sent")
     return PeriodTotals(
         name=name,
@@ -167,7 +168,7 @@ def _usage(warehouse: Warehouse, window: Window) -> HourlyUsage:
     )
     return HourlyUsage(
         hours=[iso(hour) for hour in overview_queries.hours_of(window)],
-        cost=decimal_text(sum((Decimal(each.cost) for each in by_model), ZERO)),
+        cost=decimal_text(total_usd(Decimal(each.cost) for each in by_model)),
         tokens=sum(each.tokens for each in by_model),
         by_model=by_model,
         by_team=overview_queries.series(

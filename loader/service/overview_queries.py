@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -11,8 +11,8 @@ from decimal import Decimal
 from loader.config.settings import Stream
 from loader.delivery.push_log import ACCEPTED, BEGUN
 from loader.hours import HOUR, Window, iso
-from loader.lines import AMOUNT_COLUMN, COST_COLUMN, HOUR_COLUMN, Line
-from loader.money import decimal_text
+from loader.lines import AMOUNT_COLUMN, COST_COLUMN, HOUR_COLUMN, HourSummary, Line
+from loader.money import decimal_text, total_usd
 from loader.service.overview_schema import ChartSeries, LineSummary, PushSummary
 from loader.warehouse.base import Warehouse, utc
 
@@ -47,8 +47,8 @@ def summed_spend(warehouse: Warehouse, window: Window) -> SummedSpend:
     statement = f"select distinct {provider} from {warehouse.relation('cbf_lines')} {where}"  # noqa: S608
     # Lines without a known provider have an empty tag.
     sent = {name or "unknown" for (name,) in warehouse.rows(statement, parameters)}
-    left_out = sum((cost for name, cost in costs.items() if name not in sent), Decimal(0))
-    return SummedSpend(sum(costs.values(), Decimal(0)), left_out)
+    left_out = total_usd(cost for name, cost in costs.items() if name not in sent)
+    return SummedSpend(total_usd(costs.values()), left_out)
 
 
 def newest_hour(warehouse: Warehouse) -> datetime | None:
@@ -76,11 +76,9 @@ def series(warehouse: Warehouse, window: Window, key: str, name: str, absent: st
     statement = (
         f"select {key_or_empty}, max({quoted(name)}), sum({cost}) as cost, sum({amount}) as amount"  # noqa: S608
         f" from {lines} {where} group by {key_or_empty}"
-        f" order by cost desc, amount desc, {key_or_empty} limit {LARGEST + 1}"
+        f" order by cost desc, amount desc, {key_or_empty} limit {LARGEST}"
     )
-    ranked = [(each, label) for each, label, *_ in warehouse.rows(statement, parameters)]
-    # Nine series fit: with exactly nine there is no need for "all others".
-    chosen = ranked if len(ranked) <= LARGEST else ranked[:LARGEST]
+    chosen = [(each, label) for each, label, *_ in warehouse.rows(statement, parameters)]
     if not chosen:
         return []
     marks = ", ".join(warehouse.placeholder for _ in chosen)
@@ -104,7 +102,7 @@ def _series(key: str | None, label: str, values: list[tuple[Decimal, int]]) -> C
     return ChartSeries(
         key=key,
         label=label,
-        cost=decimal_text(sum((cost for cost, _ in values), Decimal(0))),
+        cost=decimal_text(total_usd(cost for cost, _ in values)),
         tokens=sum(tokens for _, tokens in values),
         costs=[decimal_text(cost) for cost, _ in values],
         token_counts=[tokens for _, tokens in values],
@@ -183,9 +181,9 @@ def _push(rows: list[tuple[object, ...]]) -> PushSummary:
     )
 
 
-def newest_lines(warehouse: Warehouse, window: Window) -> list[LineSummary]:
-    """The newest lines of the window."""
-    return [_line(line) for line in warehouse.newest_lines(warehouse.hours(window), LINES)]
+def newest_lines(warehouse: Warehouse, hours: Sequence[HourSummary]) -> list[LineSummary]:
+    """The newest lines of these hours."""
+    return [_line(line) for line in warehouse.newest_lines(hours, LINES)]
 
 
 def _line(line: Line) -> LineSummary:

@@ -149,6 +149,9 @@ def make_router(
 
 @cache
 def static_file(name: str) -> StaticFile:
-    """Read one of the packaged files. The name must be one of MEDIA_TYPES, because it can come from a request."""
+    """Read one of the packaged files.
+
+    The name must be `index.html` or one of MEDIA_TYPES, because it can come from a request.
+    """
     content = files("loader.service").joinpath("static", name).read_bytes()
     return StaticFile(content, f'"{hashlib.sha256(content).hexdigest()[:32]}"')

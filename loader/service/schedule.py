@@ -14,10 +14,10 @@ from apscheduler.schedulers.background import BackgroundScheduler
 from apscheduler.triggers.interval import IntervalTrigger
 
 from loader.delivery import limits
-from loader.delivery.push import PushCallbacks
+from loader.delivery.push import PushCallbacks, held_back
 from loader.errors import GuardError, LoaderError, LockedError, StoppedError
 from loader.money import decimal_text
-from loader.runs.run import Job, held_back, run
+from loader.runs.run import Job, run
 from loader.service.metrics import FAILED, LOCKED, OK, Metrics
 from loader.service.snapshot import SnapshotCache
 from loader.service.warehouse_access import WarehouseAccess

@@ -120,7 +120,7 @@ def page(anycost: SandboxServer) -> dict[str, Any]:
                 warehouse, window, overview_queries.TEAM, overview_queries.TEAM_NAME, "none"
             ),
             "pushes": overview_queries.pushes(warehouse, stream, warehouse.now(), 2),
-            "lines": overview_queries.newest_lines(warehouse, window),
+            "lines": overview_queries.newest_lines(warehouse, warehouse.hours(window)),
             "days": reconcile.days(
                 warehouse, reconcile.whole_days(window), PushLog(warehouse, stream).records().values()
             ),

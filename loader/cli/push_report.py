@@ -1,0 +1,54 @@
+"""What `push` and `run` print about what they have sent."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import click
+
+from loader.cli import output
+from loader.delivery import answers, limits
+from loader.delivery.push import Push, held_back
+from loader.delivery.selection import InWindow, Pending
+from loader.errors import GuardError
+from loader.money import decimal_text
+
+if TYPE_CHECKING:
+    from loader.delivery.retry import Sent
+
+
+def report_pushes(pushes: Sequence[Push], sent: Sent, style: str, selected: InWindow | Pending, name: str = "") -> None:
+    """Print what pushes have sent together.
+
+    Args:
+        pushes: one for each stream.
+        sent: what they have sent together.
+        style: text, json or none.
+        selected: the hours that were selected.
+        name: the stream, when it has a name.
+
+    Raises:
+        GuardError: hours were held back.
+    """
+    held = held_back(pushes)
+    of_stream = f"{name}: " if name else ""
+    if style == "json":
+        output.print_json(answers.pushes_answer(pushes, sent), sys.stdout)
+    elif style == "none":
+        pass
+    elif any(push.plan and push.plan.hours for push in pushes):
+        click.echo(
+            f"{of_stream}Sent {sent.hours:,} hours, {sent.lines:,} lines, {sent.bytes:,} bytes,"
+            f" ${decimal_text(sent.cost)} in {sum(push.seconds for push in pushes):.1f} s."
+        )
+    elif not held:
+        reason = (
+            "CloudZero holds every complete hour as it is"
+            if isinstance(selected, Pending)
+            else f"no lines in {selected.window}"
+        )
+        output.say(f"{of_stream}Nothing to send: {reason}.")
+    if held:
+        raise GuardError(limits.explain(held))
