@@ -105,7 +105,7 @@ class PostgresWarehouse(JsonWarehouse):
         if isinstance(error, psycopg2.errors.InsufficientPrivilege):
             return ConfigurationError(
                 f"The role has no permission to {verb} schema {schema}: {first_line(error)}. Grant it usage on the"
-                " schema, select on cbf_lines, cbf_hours and cbf_as_of, and select and insert on push_log."
+                " schema, select on all its tables and views, and insert on push_log: see docs/postgres_roles.sql."
             )
         return ConfigurationError(f"PostgreSQL could not {verb} schema {schema}: {first_line(error)}.")
 

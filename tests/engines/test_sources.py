@@ -207,6 +207,7 @@ def test_a_broken_line_is_set_aside_and_the_rest_goes_on(tmp_path: Path) -> None
     assert MARKER not in said(project, outcome)
     run = project.loader("dry-run")
     assert MARKER not in run.out + run.err
+    assert "Warning: 3 requests ($0) were rejected and not sent: " in run.err
 
 
 def test_a_broken_csv_row_is_set_aside_and_the_rest_goes_on(tmp_path: Path) -> None:
