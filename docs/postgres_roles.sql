@@ -13,7 +13,7 @@
 
 -- litellm_cbf runs dbt, and every command that runs dbt: `loader run`, `loader serve` and `loader load`. It owns
 -- schema cbf, so it can also run all other commands. Of LiteLLM's tables it reads the columns listed here and no
--- others: no prompt, no response, no key.
+-- others: no prompt and no response, and of virtual keys only LiteLLM's hash.
 do $$
 begin
     if to_regclass('public."LiteLLM_SpendLogs"') is null then

@@ -14,7 +14,7 @@ from loader.errors import LoaderError, RejectedError
 from loader.hours import iso
 from loader.lines import AMOUNT_COLUMN, COST_COLUMN, HOUR_COLUMN, Line
 from loader.warehouse.base import open_warehouse
-from loader.warehouse.source import Source, read_source, warnings
+from loader.warehouse.source import Source, read_source, require_no_rejected_file, warnings
 
 
 @dataclass(frozen=True)
@@ -67,6 +67,11 @@ def run(
 
     def source() -> None:
         found = sources[0]
+        try:
+            require_no_rejected_file(found)
+        except LoaderError as error:
+            checks.append(Check("source", str(error), error))
+            return
         problems = warnings(found)
         files = "" if found.files is None else f", {found.files:,} file(s)"
         detail = " ".join(problems) or f"{found.description}{files}; no request is rejected"

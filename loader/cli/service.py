@@ -41,8 +41,9 @@ def run(target: TargetOptions, since: str | None, policy: RetryPolicy, style: st
     """Run dbt, then send what is pending: one command for cron.
 
     dbt runs in a separate process, in this folder, with models and seeds but without tests; the first run creates all
-    tables and views. What follows is `loader push --window pending`, with the same exit codes; 3 when dbt fails, 6
-    when another run or push is in progress.
+    tables and views. What follows is `loader push --window pending`, with the same exit codes; 3 when dbt fails, or
+    when no request of a spend log file was accepted (everything else is sent), 6 when another run or push is in
+    progress.
 
     \b
     10 * * * *  cd /opt/litellm-cbf && set -a && . ./settings.env && . ./secrets.env && .venv/bin/loader run
@@ -62,6 +63,7 @@ def run(target: TargetOptions, since: str | None, policy: RetryPolicy, style: st
         callbacks = PushCallbacks(planned=lambda plan: bar.start(plan.line_count), progress=bar.advance)
         pushes = core.run(job, stop, callbacks, sent)
     report_pushes(pushes, sent, style, Pending(job.since))
+    core.require_no_rejected_file(job)
 
 
 @click.command()

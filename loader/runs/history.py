@@ -10,7 +10,7 @@ from loader.errors import ConfigurationError, StoppedError
 from loader.hours import Window, iso, month_start
 from loader.runs.dbt import build_models
 from loader.runs.lock import run_lock
-from loader.runs.run import Job
+from loader.runs.run import Job, require_no_rejected_file
 from loader.stopping import StopSignal
 from loader.warehouse.base import EPOCH, open_warehouse, utc
 
@@ -69,6 +69,7 @@ def load(job: Job, step: str, stop: StopSignal, now: datetime) -> None:
             job.say(f"{number} of {len(ends) + 1}: everything before {iso(end)} is summed.")
         _run(job, stop, None)
         job.say(f"{len(ends) + 1} of {len(ends) + 1}: everything is summed.")
+    require_no_rejected_file(job)
 
 
 def _run(job: Job, stop: StopSignal, until: str | None) -> None:

@@ -16,7 +16,8 @@ from loader.errors import StoppedError
 from loader.runs.dbt import build_models
 from loader.runs.lock import run_lock
 from loader.stopping import StopSignal
-from loader.warehouse.base import open_for_push
+from loader.warehouse import source
+from loader.warehouse.base import open_for_push, open_warehouse
 
 
 @dataclass(frozen=True)
@@ -72,6 +73,18 @@ def run(job: Job, stop: StopSignal, callbacks: PushCallbacks | None = None, sent
             raise StoppedError(f"Stopped by {stop.name} after dbt: nothing was sent.", stop.number)
         sender = job.sender(read_all_credentials(), stop, callbacks)
         return sender.push_all(Selection(Pending(job.since)), sent)
+
+
+def require_no_rejected_file(job: Job) -> None:
+    """Fail if the last run of dbt found a spend log file of which no request was accepted.
+
+    To be called after the push: the other files are sent.
+
+    Raises:
+        ConfigurationError: there is one; with its name, the reason and what to do.
+    """
+    with open_warehouse(job.target, job.lock_timeout, job.say) as warehouse:
+        source.require_no_rejected_file(source.read_source(warehouse))
 
 
 def _require_no_push(job: Job) -> None:

@@ -15,9 +15,9 @@ from apscheduler.triggers.interval import IntervalTrigger
 
 from loader.delivery import limits
 from loader.delivery.push import PushCallbacks, held_back
-from loader.errors import GuardError, LoaderError, LockedError, StoppedError
+from loader.errors import ConfigurationError, GuardError, LoaderError, LockedError, StoppedError
 from loader.money import decimal_text
-from loader.runs.run import Job, run
+from loader.runs.run import Job, require_no_rejected_file, run
 from loader.service.metrics import FAILED, LOCKED, OK, Metrics
 from loader.service.snapshot import SnapshotCache
 from loader.service.warehouse_access import WarehouseAccess
@@ -67,6 +67,10 @@ class ScheduledRun:
         total = f"{sent.hours:,} hours, {sent.lines:,} lines, ${decimal_text(sent.cost)}"
         if left := held_back(pushes):
             raise GuardError(f"Sent {total}. {limits.explain(left)}")
+        try:
+            require_no_rejected_file(self.job)
+        except ConfigurationError as error:
+            raise ConfigurationError(f"Sent {total}. {error}") from error
         return f"Run succeeded: sent {total}." if sent.hours else "Run succeeded: nothing was pending."
 
 

@@ -7,18 +7,30 @@ from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
 
+from loader.errors import ConfigurationError
 from loader.money import decimal_text, total_usd
 from loader.warehouse.base import Warehouse
 
 
 @dataclass(frozen=True)
 class RejectedRequests:
-    """Requests that were rejected for one reason: how many, their USD where it can be read, and the id of one."""
+    """Requests that were rejected for one reason: how many, their USD where it can be read, and one id and file."""
 
     reason: str
     count: int
     cost: Decimal
     example: str
+    file: str = ""
+
+
+@dataclass(frozen=True)
+class RejectedFile:
+    """A file of which no request was accepted: how many it has, their USD where it can be read, and a reason."""
+
+    path: str
+    count: int
+    cost: Decimal
+    reason: str
 
 
 @dataclass(frozen=True)
@@ -29,11 +41,13 @@ class Source:
         description: such as `files matching exports/*.parquet`.
         files: how many files matched; None for a source of tables.
         rejected: the requests that are not sent, by reason, most expensive first.
+        rejected_files: the files of which no request was accepted, most expensive first.
     """
 
     description: str
     files: int | None
     rejected: tuple[RejectedRequests, ...] = ()
+    rejected_files: tuple[RejectedFile, ...] = ()
 
     @property
     def rejected_count(self) -> int:
@@ -61,17 +75,31 @@ def read_source(warehouse: Warehouse) -> Source:
     statement = f"select spend_log_source, spend_log_files from {warehouse.relation('cbf_as_of')}"  # noqa: S608
     for description, files in warehouse.rows(statement):  # noqa: B007
         pass
+    names_files = "source_file" in warehouse.column_names("int_usage__rejected_hours")
+    file = "min(source_file)" if names_files else "null"
     cost = f"cast(sum(coalesce(cost_usd, 0)) as {warehouse.text_type})"
+    rejected_hours = f"from {warehouse.relation('int_usage__rejected_hours')} where request_count > 0"
     statement = (
-        f"select rejection_reason, sum(request_count), {cost}, min(example_request_id)"  # noqa: S608
-        f" from {warehouse.relation('int_usage__rejected_hours')} where request_count > 0 group by rejection_reason"
+        f"select rejection_reason, sum(request_count), {cost}, min(example_request_id), {file}"
+        f" {rejected_hours} group by rejection_reason"
     )
     rejected = [
-        RejectedRequests(reason, int(count), Decimal(cost), example or "")
-        for reason, count, cost, example in warehouse.rows(statement)
+        RejectedRequests(reason, int(count), Decimal(cost), example or "", path or "")
+        for reason, count, cost, example, path in warehouse.rows(statement)
     ]
     rejected.sort(key=lambda each: (-each.cost, -each.count, each.reason))
-    return Source(description, None if files is None else int(files), tuple(rejected))
+    rejected_files = []
+    if rejected and names_files:
+        statement = (
+            f"select source_file, sum(request_count), {cost}, min(rejection_reason)"
+            f" {rejected_hours} and file_is_rejected group by source_file"
+        )
+        rejected_files = [
+            RejectedFile(path, int(count), Decimal(cost), reason)
+            for path, count, cost, reason in warehouse.rows(statement)
+        ]
+        rejected_files.sort(key=lambda each: (-each.cost, -each.count, each.path))
+    return Source(description, None if files is None else int(files), tuple(rejected), tuple(rejected_files))
 
 
 def warnings(source: Source) -> list[str]:
@@ -88,6 +116,23 @@ def warnings(source: Source) -> list[str]:
             " do for each reason."
         )
     return found
+
+
+def require_no_rejected_file(source: Source) -> None:
+    """Fail if there are files of which no request was accepted.
+
+    Raises:
+        ConfigurationError: there are, with the names of up to three and what to do.
+    """
+    if not (files := source.rejected_files):
+        return
+    names = "; ".join(f"{each.path} ({each.count:,} {each.reason}, ${decimal_text(each.cost)})" for each in files[:3])
+    more = f"; and {len(files) - 3:,} more" if len(files) > 3 else ""
+    verb = "1 spend log file was" if len(files) == 1 else f"{len(files):,} spend log files were"
+    raise ConfigurationError(
+        f"{verb} rejected as a whole: {names}{more}. Everything else was summed. To fix: see the reason in"
+        " docs/operating.md, then correct the file, or move it out of LITELLM_SPEND_LOGS, and run again."
+    )
 
 
 def _hint(path: str) -> str:
@@ -110,6 +155,7 @@ def describe(rejected: Sequence[RejectedRequests]) -> str:
     reasons = "; ".join(
         f"{each.count:,} {each.reason} (${decimal_text(each.cost)})"
         + (f", such as {each.example}" if each.example else "")
+        + (f" in {each.file}" if each.file else "")
         for each in rejected
     )
     requests = "1 request" if count == 1 else f"{count:,} requests"
@@ -124,7 +170,17 @@ def answer(source: Source) -> dict[str, object]:
         "rejected_requests": source.rejected_count,
         "rejected_cost": decimal_text(source.rejected_cost),
         "rejected": [
-            {"reason": each.reason, "requests": each.count, "cost": decimal_text(each.cost), "example": each.example}
+            {
+                "reason": each.reason,
+                "requests": each.count,
+                "cost": decimal_text(each.cost),
+                "example": each.example,
+                "file": each.file,
+            }
             for each in source.rejected
+        ],
+        "rejected_files": [
+            {"file": each.path, "requests": each.count, "cost": decimal_text(each.cost), "reason": each.reason}
+            for each in source.rejected_files
         ],
     }

@@ -11,6 +11,7 @@
         {%- for file in same_files -%}{%- do literals.append(sql_text(file)) -%}{%- endfor -%}
         {%- do files_of.update({kind: literals}) -%}
     {%- endfor -%}
+    {%- set damaged = duckdb_damaged_files(files_of) -%}
     {%- set selects = [] -%}
     {%- if files_of.lines -%}
         {%- do selects.append(duckdb_select_documents(duckdb_lines(files_of.lines))) -%}
@@ -19,15 +20,46 @@
     {%- if files_of.documents -%}
         {%- do selects.extend(duckdb_document_files(files_of.documents)) -%}
     {%- endif -%}
-    {%- for kind, columns, files in duckdb_csv_groups(files_of) -%}
+    {%- set csv_groups, foreign_csv_files = duckdb_csv_groups(files_of) -%}
+    {%- for kind, columns, files in csv_groups -%}
         {%- set reader = "read_csv([" ~ files | join(', ') ~ "], " ~ duckdb_csv_options(kind, columns) ~ ")" -%}
         {%- do selects.append(duckdb_select_columns(reader, columns, kind)) -%}
         {%- do selects.extend(duckdb_rows_set_aside(kind, files, columns)) -%}
     {%- endfor -%}
-    {%- for columns, files in duckdb_parquet_groups(files_of.parquet) -%}
+    {%- set parquet_groups, foreign_parquet_files = duckdb_parquet_groups(files_of.parquet) -%}
+    {%- for columns, files in parquet_groups -%}
         {%- do selects.append(duckdb_select_columns("read_parquet([" ~ files | join(', ') ~ "], filename = 'litellm_cbf_file')", columns, 'parquet')) -%}
     {%- endfor -%}
+    {%- set set_aside = files_set_aside({
+        'not_gzip': damaged.gzip, 'not_parquet': damaged.parquet, 'not_spend_logs': foreign_csv_files + foreign_parquet_files
+    }) -%}
+    {%- do selects.append(duckdb_select_fields({}, set_aside, 'source_file', 'read_problem')) if set_aside -%}
     {{ return(selects) }}
+{% endmacro %}
+
+{# Files that cannot be opened, taken out of `files_of`: Parquet files without a footer, and .gz or .zst files that hold something
+   else. One of them would stop the query that reads all files of its kind. #}
+{% macro duckdb_damaged_files(files_of) %}
+    {%- set damaged = {'parquet': [], 'gzip': []} -%}
+    {%- for file in files_of.parquet -%}
+        {%- do damaged.parquet.append(file) if not adapter.location_exists(file[1:-1]) -%}
+    {%- endfor -%}
+    {%- set packed = [] -%}
+    {%- for kind in ['lines', 'documents', 'csv', 'tsv'] -%}
+        {%- for file in files_of[kind] -%}{%- do packed.append(file) if file.lower().endswith((".gz'", ".zst'")) -%}{%- endfor -%}
+    {%- endfor -%}
+    {%- if packed -%}
+        {%- for file in run_query(
+            "select filename from read_blob([" ~ packed | join(', ') ~ "]) where size <= 67108864 and content[1:2] <> '\\x1F\\x8B'::blob"
+            ~ " and content[1:4] <> '\\x28\\xB5\\x2F\\xFD'::blob order by filename"
+        ).columns[0].values() -%}
+            {%- do damaged.gzip.append(sql_text(file)) -%}
+        {%- endfor -%}
+    {%- endif -%}
+    {%- for kind, same_files in files_of.items() -%}
+        {%- for file in damaged.parquet + damaged.gzip if file in same_files -%}{%- do same_files.remove(file) -%}{%- endfor -%}
+    {%- endfor -%}
+    {{ return(damaged) }}
 {% endmacro %}
 
 {# Lines as rows of one text. A line that is not UTF-8 is left out here, and counted by duckdb_rows_set_aside. #}
@@ -88,15 +120,25 @@
     {{ return(selects) }}
 {% endmacro %}
 
-{# Selects for files that are JSON as a whole: one object, a list of objects, a wrapped list, or lines after all. Files up to 16 MB
-   are read as one text, so that one broken file does not stop the others; larger ones are streamed. #}
+{# Selects for files that are JSON as a whole: one object, a list of objects, a wrapped list, or lines after all. Files up to 64 MB,
+   or 8 MB compressed, are read as one text, so that one broken file does not stop the others; larger ones are streamed. #}
 {% macro duckdb_document_files(files) %}
     {%- set small = [] -%}
+    {%- set packed = [] -%}
     {%- set large = [] -%}
     {%- for file, size in run_query("select filename, size from read_blob([" ~ files | join(', ') ~ "])").rows -%}
-        {%- do (large if size > 16777216 or file.lower().endswith(('.gz', '.zst')) else small).append(sql_text(file)) -%}
+        {%- set is_packed = file.lower().endswith(('.gz', '.zst')) -%}
+        {%- do (large if size > (8388608 if is_packed else 67108864) else packed if is_packed else small).append(sql_text(file)) -%}
     {%- endfor -%}
     {%- set selects = [] -%}
+    {%- if packed -%}
+        {%- do selects.append(duckdb_select_documents(duckdb_documents(
+            "(select litellm_cbf_file as filename, string_agg(line, '\n' order by line_number) as text, cast(null as varchar) as read_problem"
+            ~ " from (select *, row_number() over () as line_number from read_csv([" ~ packed | join(', ') ~ "], "
+            ~ duckdb_csv_options('lines', {}) ~ ")) as numbered group by litellm_cbf_file)"
+        ))) -%}
+        {%- do selects.extend(duckdb_rows_set_aside('lines', packed, {})) -%}
+    {%- endif -%}
     {%- set problem = "case when content[1:2] = '\\x1F\\x8B'::blob then 'gzip_without_suffix' when text is null then 'not_utf8' end" -%}
     {%- if small -%}
         {%- do selects.append(duckdb_select_documents(duckdb_documents(
@@ -121,16 +163,18 @@
     {%- for pattern, replacement in document_repairs()[:4] -%}
         {%- set fixed.text = regexp_replace_all(fixed.text, pattern, replacement) -%}
     {%- endfor -%}
-    {%- set list_of = "try(from_json({}, '[\"JSON\"]'))" -%}
+    {#- Every list is one of texts: in a list of JSON, DuckDB would cast a text that is none, and its error quotes the text, which may be
+        a prompt. -#}
+    {%- set list_of = "cast(try(from_json({}, '[\"JSON\"]')) as varchar[])" -%}
     {{ return(
         "(select filename as source_file, unnest(case when text is null then [null]"
-        ~ " when not json_valid(text) then list_filter(string_split(text, '\n'), lambda line: trim(line, ' \r\t') <> '')"
-        ~ " when json_type(text) = 'ARRAY' then coalesce(" ~ list_of.format('text') ~ ", [])"
-        ~ " when json_type(text) = 'OBJECT' and not json_exists(text, '$.startTime')"
-        ~ " then coalesce(" ~ list_of.format("list_filter(json_extract(text, [" ~ wrapped | join(', ') ~ "]), lambda value: json_type(value) = 'ARRAY')[1]")
+        ~ " when json is null then list_filter(string_split(text, '\n'), lambda line: trim(line, ' \r\t') <> '')"
+        ~ " when json_type(json) = 'ARRAY' then coalesce(" ~ list_of.format('json') ~ ", [])"
+        ~ " when json_type(json) = 'OBJECT' and not json_exists(json, '$.startTime')"
+        ~ " then coalesce(" ~ list_of.format("list_filter(json_extract(json, [" ~ wrapped | join(', ') ~ "]), lambda value: json_type(value) = 'ARRAY')[1]")
         ~ ", [text])"
-        ~ " else [text] end) as document, read_problem from (select * replace (case when json_valid(text) then text else "
-        ~ fixed.text ~ " end as text) from " ~ files ~ " as raw) as files)"
+        ~ " else [text] end) as document, read_problem from (select *, case when json_valid(text) then text end as json from"
+        ~ " (select * replace (case when json_valid(text) then text else " ~ fixed.text ~ " end as text) from " ~ files ~ " as raw) as fixed) as files)"
     ) }}
 {% endmacro %}
 
@@ -198,10 +242,10 @@
     {{ return('select ' ~ selected | join(', ') ~ ' from ' ~ reader) }}
 {% endmacro %}
 
-{# Triples of kind, columns (name → type) and the CSV files that have them: one for each header. A file that is no spend log is set
-   aside. #}
+{# Triples of kind, columns (name → type) and the CSV files that have them, one for each header; and the files that are no spend logs. #}
 {% macro duckdb_csv_groups(files_of) %}
     {%- set groups = {} -%}
+    {%- set foreign = [] -%}
     {%- for extension in ['csv', 'tsv'] -%}
         {%- for file in files_of[extension] -%}
             {%- set lines = run_query("select line from read_csv(" ~ file ~ ", " ~ duckdb_csv_options('lines', {}) ~ ") limit 200").columns[0].values() -%}
@@ -211,10 +255,12 @@
                 {%- do groups.setdefault(kind ~ '\n' ~ columns | join('\n'), (kind, columns, []))[2].append(file) -%}
             {%- else -%}
                 {%- do warn_of_foreign_file(file, columns, kind) -%}
+                {#- An empty file has nothing to lose; one that is not UTF-8 has no line either. -#}
+                {%- do foreign.append(file) if lines or run_query("select size from read_blob(" ~ file ~ ")").rows[0][0] -%}
             {%- endif -%}
         {%- endfor -%}
     {%- endfor -%}
-    {{ return(groups.values() | list) }}
+    {{ return((groups.values() | list, foreign)) }}
 {% endmacro %}
 
 {# The columns (name → type) that the first line of a CSV file names, each once. #}
@@ -230,20 +276,11 @@
     {{ return(columns if line else {}) }}
 {% endmacro %}
 
-{# Warns that a file is set aside because it is no spend log, and what to look at. #}
-{% macro warn_of_foreign_file(file, columns, kind) %}
-    {%- set first = (columns | list + [''])[0] -%}
-    {%- do exceptions.warn(
-        "the file " ~ file ~ " is set aside: spend logs need the columns startTime and spend, and it "
-        ~ ("has: " ~ (columns | join(', '))[:300] if columns else "is empty or not UTF-8")
-        ~ (". To fix: separate its columns with " ~ ('commas' if kind == 'csv' else 'tabs')
-           if columns | length == 1 and modules.re.search('[;,\t|]', first) else "")
-    ) -%}
-{% endmacro %}
-
-{# Pairs of columns (name → type) and the Parquet files that have them: one for each set of types of the columns that are read. #}
+{# Pairs of columns (name → type) and the Parquet files that have them, one for each set of types of the columns that are read; and the
+   files that are no spend logs. #}
 {% macro duckdb_parquet_groups(files) %}
     {%- set groups = {} -%}
+    {%- set foreign = [] -%}
     {%- if files -%}
         {#- One look at all footers; then one file of each schema is described. -#}
         {%- for row in run_query(
@@ -263,8 +300,9 @@
                 {%- do groups.setdefault(types | string, (types, []))[1].extend(same_files) -%}
             {%- else -%}
                 {%- for file in same_files[:3] -%}{%- do warn_of_foreign_file(file, columns, 'parquet') -%}{%- endfor -%}
+                {%- do foreign.extend(same_files) -%}
             {%- endif -%}
         {%- endfor -%}
     {%- endif -%}
-    {{ return(groups.values() | list) }}
+    {{ return((groups.values() | list, foreign)) }}
 {% endmacro %}

@@ -16,14 +16,19 @@
     {{ return(explanations) }}
 {% endmacro %}
 
-{# A large .json file is streamed, and stops at what is not JSON. DuckDB names the file; the text, which may be a prompt, is not shown. #}
+{# A large .json file is streamed, and stops at what is not JSON; a compressed file stops where it is cut off. DuckDB names the file; the
+   text, which may be a prompt, is not shown. #}
 {% macro duckdb__explain_failures(results) %}
     {%- set explanations = default__explain_failures(results) -%}
-    {%- for result in results if result.message and 'Malformed JSON in file' in result.message -%}
-        {%- set place = modules.re.search('in file "([^"]+)"', result.message) -%}
-        {%- do explanations.append(
-            "the spend log file " ~ place.group(1) ~ " is not valid JSON. To fix: correct or remove it and run dbt again; nothing was changed."
-        ) if place -%}
+    {%- for result in results if result.message -%}
+        {%- set json = modules.re.search('Malformed JSON in file "([^"]+)"', result.message) -%}
+        {%- set gzip = modules.re.search('Unexpected end of GZIP stream: ([^\n]+)', result.message) -%}
+        {%- if json or gzip -%}
+            {%- do explanations.append(
+                "the spend log file " ~ (json or gzip).group(1) ~ " is " ~ ("not valid JSON" if json else "cut off")
+                ~ ". To fix: correct or remove it and run dbt again; nothing was changed."
+            ) -%}
+        {%- endif -%}
     {%- endfor -%}
     {{ return(explanations) }}
 {% endmacro %}

@@ -13,11 +13,19 @@
         {%- endfor -%}
     {%- endfor -%}
     {%- set selects = [spark_select_documents(documents)] if documents else [] -%}
-    {%- for types, same_files in spark_parquet_groups(files_of.parquet) -%}
+    {%- set damaged = spark_damaged_parquet_files(files_of.parquet) -%}
+    {%- set parquet_groups, foreign = spark_parquet_groups(files_of.parquet | reject('in', damaged) | list) -%}
+    {%- for types, same_files in parquet_groups -%}
         {%- for place in spark_places(same_files, files, path) -%}
             {%- do selects.append(spark_select_columns(types, place)) -%}
         {%- endfor -%}
     {%- endfor -%}
+    {%- set quoted = {'not_parquet': [], 'not_spend_logs': []} -%}
+    {%- for problem, same_files in [('not_parquet', damaged), ('not_spend_logs', foreign)] -%}
+        {%- for file in same_files -%}{%- do quoted[problem].append(sql_text(file)) -%}{%- endfor -%}
+    {%- endfor -%}
+    {%- set set_aside = files_set_aside(quoted) -%}
+    {%- do selects.append(spark_select_fields({}, set_aside, 'source_file', 'read_problem')) if set_aside -%}
     {{ return(selects) }}
 {% endmacro %}
 
@@ -30,10 +38,24 @@
     {{ return(places) }}
 {% endmacro %}
 
-{# Pairs of types (column → type) and the Parquet files that have them, by the columns that are read. Each file is described, as
-   Spark would take the schema of one file for all. #}
+{# Parquet files of up to 1 MB that do not begin and end as Parquet files do. One of them would stop the query that reads all; a
+   larger one does, since only its whole content would show it. #}
+{% macro spark_damaged_parquet_files(files) %}
+    {%- set damaged = [] -%}
+    {%- for place in spark_globs(files) if files -%}
+        {%- do damaged.extend(run_query(
+            "select path from binaryFile.`" ~ place | replace('`', '``') ~ "` where length <= 1048576 and (length < 12 or hex(substring(content, 1, 4))"
+            ~ " <> '50415231' or hex(substring(content, -4)) <> '50415231')"
+        ).columns[0].values()) -%}
+    {%- endfor -%}
+    {{ return(damaged) }}
+{% endmacro %}
+
+{# Pairs of types (column → type) and the Parquet files that have them, by the columns that are read; and the files that are no spend
+   logs. Each file is described, as Spark would take the schema of one file for all. #}
 {% macro spark_parquet_groups(files) %}
     {%- set groups = {} -%}
+    {%- set foreign = [] -%}
     {%- for file in files -%}
         {%- set columns = {} -%}
         {%- for row in run_query("describe query select * from parquet.`" ~ (spark_globs([file])[0] | replace('`', '``')) ~ "`").rows -%}
@@ -46,9 +68,10 @@
             {%- do groups.setdefault(types | string, (types, []))[1].append(file) -%}
         {%- else -%}
             {%- do warn_of_foreign_file("'" ~ file ~ "'", columns, 'parquet') -%}
+            {%- do foreign.append(file) -%}
         {%- endif -%}
     {%- endfor -%}
-    {{ return(groups.values() | list) }}
+    {{ return((groups.values() | list, foreign)) }}
 {% endmacro %}
 
 {# Every file that a glob matches. Spark refuses a glob without a match, so the folder before the first wildcard is

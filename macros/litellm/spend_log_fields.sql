@@ -152,3 +152,30 @@
     {%- endif -%}
     {{ return(files_of) }}
 {% endmacro %}
+
+{# Warns that a file is set aside because it is no spend log, and what to look at. #}
+{% macro warn_of_foreign_file(file, columns, kind) %}
+    {%- set first = (columns | list + [''])[0] -%}
+    {%- do exceptions.warn(
+        "the file " ~ file ~ " is set aside: spend logs need the columns startTime and spend, and it "
+        ~ ("has: " ~ (columns | join(', '))[:300] if columns else "is empty or not UTF-8")
+        ~ (". To fix: separate its columns with " ~ ('commas' if kind == 'csv' else 'tabs')
+           if columns | length == 1 and modules.re.search('[;,\t|]', first) else "")
+    ) -%}
+{% endmacro %}
+
+{# Rows of read_problem and source_file for files that are set aside as a whole, from problem → quoted file names; nothing if there
+   are none. It warns of damaged files. #}
+{% macro files_set_aside(files_of_problem) %}
+    {%- set meanings = {'not_parquet': 'no complete Parquet file', 'not_gzip': 'neither gzip nor Zstandard'} -%}
+    {%- set rows = [] -%}
+    {%- for problem, files in files_of_problem.items() -%}
+        {%- for file in files -%}
+            {%- do exceptions.warn(
+                "the file " ~ file ~ " is set aside: it is " ~ meanings[problem] ~ ". To fix: write it again, or remove it, and run dbt again"
+            ) if problem in meanings and loop.index <= 20 -%}
+            {%- do rows.append("(" ~ sql_text(problem) ~ ", " ~ file ~ ")") -%}
+        {%- endfor -%}
+    {%- endfor -%}
+    {{ return("(values " ~ rows | join(', ') ~ ") as set_aside (read_problem, source_file)" if rows else '') }}
+{% endmacro %}

@@ -42,3 +42,16 @@
 {% macro hour_without_start() -%}
     {{ timestamp_literal('1970-01-01 00:00:00') }}
 {%- endmacro %}
+
+
+{# The values of read_problem that are about a file as a whole. #}
+{% macro file_problems() %}
+    {{ return(['not_json', 'not_utf8', 'gzip_without_suffix', 'not_gzip', 'not_parquet', 'not_spend_logs']) }}
+{% endmacro %}
+
+
+{# Whether a file has a name under which LiteLLM's S3 and GCS loggers write one request: *.json, or without an extension. #}
+{% macro holds_one_request(source_file) -%}
+    {%- set name = "split_part(" ~ source_file ~ ", '/', -1)" -%}
+    (lower({{ name }}) like '%.json' or lower({{ name }}) like '%.json.%' or {{ name }} not like '%.%')
+{%- endmacro %}

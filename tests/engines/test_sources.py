@@ -16,6 +16,8 @@ import pytest
 
 from loader.sandbox.sample import SamplePlan, write_sample
 from loader.sandbox.sample_world import name_tables, project_rows
+from loader.sandbox.server import SandboxServer
+from tests.support.anycost import credentials
 from tests.support.litellm.database import Database, Server
 from tests.support.litellm.requests import Row, payload, spend_log, write
 from tests.support.project import Outcome, Project, put
@@ -254,6 +256,68 @@ def test_files_that_are_no_spend_logs_are_set_aside_by_name(tmp_path: Path) -> N
     assert "utf16.csv' is set aside" in out
     assert "other.parquet' is set aside" in out
     assert total(project) == (Decimal("0.002"), 150)
+    # An empty file has nothing that could be missing.
+    assert rejected(project) == [
+        ("not_spend_logs", name, None) for name in ("invoice.csv", "other.parquet", "semicolons.csv", "utf16.csv")
+    ]
+
+
+def test_damaged_files_are_set_aside_by_name(tmp_path: Path, anycost: SandboxServer) -> None:
+    project = Project(tmp_path)
+    for kind in ("parquet", "jsonl", "csv"):
+        write([spend_log(kind, HOUR)], project.logs, kind, name="good")
+    whole = (project.logs / "good.parquet").read_bytes()
+    (project.logs / "cut.parquet").write_bytes(whole[: len(whole) // 2])
+    (project.logs / "it's a text.parquet").write_text("no Parquet at all\n" * 3)
+    (project.logs / "empty.parquet").write_bytes(b"")
+    for name in ("plain.jsonl.gz", "plain.csv.gz", "plain.json.gz", "plain.jsonl.zst"):
+        (project.logs / name).write_text(f'{{"messages": "{MARKER}"}}\n')
+    broken = f'[{{"request_id": "cut", "messages": "{MARKER}'.encode()
+    (project.logs / "broken.json.gz").write_bytes(gzip.compress(broken))
+    (project.logs / "large.json").write_bytes(broken + b" " * 17_000_000)
+    outcome = project.build()
+    assert rejected(project) == [
+        ("not_gzip", "plain.csv.gz", None),
+        ("not_gzip", "plain.json.gz", None),
+        ("not_gzip", "plain.jsonl.gz", None),
+        ("not_gzip", "plain.jsonl.zst", None),
+        ("not_json", "broken.json.gz", None),
+        ("not_json", "large.json", None),
+        ("not_parquet", "cut.parquet", None),
+        ("not_parquet", "empty.parquet", None),
+        ("not_parquet", "it's a text.parquet", None),
+    ]
+    assert "cut.parquet' is set aside: it is no complete Parquet file. To fix: write it again" in outcome.out
+    assert total(project) == (Decimal("0.006"), 450)
+    assert MARKER not in said(project, outcome)
+    project.settings = credentials(anycost)
+    run = project.loader("run", "--settle-for", "0s")
+    assert (run.code, "Sent 1 hours, 1 lines" in run.out) == (3, True)
+    assert "9 spend log files were rejected as a whole" in run.err
+    check, status = project.loader("check"), project.loader("status")
+    assert MARKER not in "".join(each.out + each.err for each in (run, check, status))
+
+
+def test_a_list_in_a_compressed_file_is_read(tmp_path: Path) -> None:
+    project = Project(tmp_path)
+    rows = [spend_log(f"r{n}", HOUR) for n in range(3)]
+    (project.logs / "pretty.json.gz").write_bytes(gzip.compress(json.dumps(rows, indent=2).encode()))
+    (project.logs / "wrapped.json.gz").write_bytes(gzip.compress(json.dumps({"data": [spend_log("w", HOUR)]}).encode()))
+    (project.logs / "lines.json.gz").write_bytes(
+        gzip.compress("\n".join(json.dumps(spend_log(f"l{n}", HOUR)) for n in range(2)).encode())
+    )
+    project.build()
+    assert rejected(project) == []
+    assert total(project) == (Decimal("0.012"), 900)
+
+
+def test_a_compressed_file_that_is_cut_off_stops_the_run_by_name(tmp_path: Path) -> None:
+    project = Project(tmp_path)
+    lines = "\n".join(json.dumps(spend_log(f"r{n}", HOUR)) for n in range(2000)).encode()
+    (project.logs / "cut.jsonl.gz").write_bytes(gzip.compress(lines)[:-200])
+    outcome = project.build(ok=False)
+    assert outcome.code != 0
+    assert f"the spend log file {project.logs}/cut.jsonl.gz is cut off. To fix: correct or remove it" in outcome.out
 
 
 def respelled(row: Row, spell: Callable[[str], str]) -> Row:

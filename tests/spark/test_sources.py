@@ -126,13 +126,21 @@ def test_broken_lines_and_foreign_files_are_set_aside_and_the_rest_goes_on(proje
     (project.logs / "hidden.json").write_bytes(gzip.compress(emoji.encode()))
     with duckdb.connect() as connection:
         connection.execute(f"copy (select 1 as a) to '{project.logs}/other.parquet'")
+    whole = (project.logs / "other.parquet").read_bytes()
+    (project.logs / "cut.parquet").write_bytes(whole[: len(whole) // 2])
+    (project.logs / "empty.parquet").write_bytes(b"")  # Spark does not list it
     outcome = project.build("--exclude", "cbf_as_of")
     assert total(project) == (Decimal("0.004"), 300)
     assert rejected(project) == [
         ("gzip_without_suffix", "hidden.json", None),
         *[("not_json", "broken.jsonl", None)] * 3,
+        ("not_parquet", "cut.parquet", None),
+        ("not_spend_logs", "other.parquet", None),
         ("not_utf8", "broken.jsonl", None),
     ]
+    assert project.rows(
+        "select distinct reverse(split(reverse(source_file), '/')[0]) from cbf.int_usage__rejected_hours where file_is_rejected order by 1"
+    ) == [("broken.jsonl",), ("cut.parquet",), ("hidden.json",), ("other.parquet",)]
     assert "other.parquet' is set aside" in outcome.out
     assert MARKER not in said(project, outcome)
 
