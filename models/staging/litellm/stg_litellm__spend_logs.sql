@@ -49,7 +49,7 @@ final as (
         warning
     from spend_logs
     -- A case expression keeps PostgreSQL's row estimate realistic; for `merge_reason is null` it would assume 0.5 % of the rows.
-    where case when merge_reason is null then true else false end
+    where case when is_copy then false when job_id is null then true else merge_reason is null end
 )
 
 select * from final
