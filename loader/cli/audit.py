@@ -66,8 +66,8 @@ def status(target: TargetOptions, fail_if_behind: str | None, since: str | None,
             output.say(f"{each.stream}: {last}.")
         if not statuses:
             output.say("Nothing was sent yet, and CLOUDZERO_CONNECTION_ID is not set.")
-    for warning in sources.warnings(source):
-        output.say(f"Warning: {warning}")
+    for message in sources.messages(source):
+        output.say(message)
     if limit is not None:
         _require_current(statuses[: len(mine) or None], limit, str(fail_if_behind), built_at)
 
@@ -220,8 +220,8 @@ def reconcile(target: TargetOptions, hours: HourOptions, style: str) -> None:
         output.say("LiteLLM's daily tables do not exist or are empty: there is no independent total to compare with.")
     if not streams:
         output.say("CLOUDZERO_CONNECTION_ID is not set: what was sent is not shown.")
-    for warning in sources.warnings(source):  # of all days, and of requests that have none
-        output.say(f"Warning: {warning}")
+    for message in sources.messages(source):  # of all days, and of requests that have none
+        output.say(message)
 
 
 def _show(differences: list[HourDifference], month: str, rows: int, style: str, name: str) -> None:

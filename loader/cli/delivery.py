@@ -54,7 +54,7 @@ def dry_run(target: TargetOptions, hours: HourOptions, limit: int | None, only: 
     from loader.delivery.selection import AllHours, Pending
     from loader.delivery.streams import require_known
     from loader.hours import iso
-    from loader.warehouse.source import read_source, warnings
+    from loader.warehouse.source import messages, read_source
 
     shown = limit if limit is not None else ALL_LINES if style in ("csv", "ndjson") else 10
     selected = hours.filter()
@@ -71,8 +71,8 @@ def dry_run(target: TargetOptions, hours: HourOptions, limit: int | None, only: 
                 output.say(f"Hours before {iso(selected.since)} are left out: --since/LOADER_PUSH_SINCE.")
             summaries = [hour for hour in warehouse.hours(selected.window) if hour.line_count]
             lines = list(warehouse.newest_lines(summaries, shown))
-        for warning in warnings(read_source(warehouse)):
-            output.say(f"Warning: {warning}")
+        for message in messages(read_source(warehouse)):
+            output.say(message)
     output.print_dry_run(lines, summaries, style, sys.stdout)
     total = sum(hour.line_count for hour in summaries)
     if style in ("csv", "ndjson") and len(lines) < total:

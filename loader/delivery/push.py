@@ -23,7 +23,7 @@ from loader.delivery.selection import Selection
 from loader.errors import StoppedError
 from loader.hours import iso, whole_months
 from loader.warehouse.base import Warehouse, open_for_push
-from loader.warehouse.source import read_source, warnings
+from loader.warehouse.source import messages, read_source
 
 
 def _ignore(*_: object) -> None:
@@ -207,10 +207,10 @@ class Sender:
         """
         with self.open(credentials, options) as stream:
             streams.require_connection_ids(stream.warehouse, self.configured)
-            for warning in warnings(read_source(stream.warehouse)):
-                if warning not in self.reported:
-                    self.reported.add(warning)
-                    stream.options.callbacks.say(f"Warning: {warning}")
+            for message in messages(read_source(stream.warehouse)):
+                if message not in self.reported:
+                    self.reported.add(message)
+                    stream.options.callbacks.say(message)
             return stream.push(selection, sent)
 
     def push_all(self, selection: Selection, sent: Sent | None = None) -> list[Push]:

@@ -112,6 +112,13 @@ class Metrics(Collector):
         yield _gauge(
             "litellm_cbf_rejected_cost_usd", "Cost in US dollars of those requests", float(source.rejected_cost)
         )
+        yield _gauge("litellm_cbf_warned_requests", "Requests that are counted with a warning", source.warned_count)
+        yield _gauge(
+            "litellm_cbf_merged_spend_logs",
+            "Spend logs that are merged into another one of the same request",
+            source.merged_count,
+        )
+        yield _gauge("litellm_cbf_merged_cost_usd", "Cost in US dollars of those spend logs", float(source.merged_cost))
         if source.files is not None:
             yield _gauge("litellm_cbf_spend_log_files", "Spend log files that the last dbt run found", source.files)
         if not self._has_stream:

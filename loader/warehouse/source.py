@@ -1,4 +1,4 @@
-"""What dbt found in the source when it last summed usage: where it looked, and the requests that it rejected."""
+"""What dbt found in the source when it last summed usage: where it looked, what it rejected, warned of and merged."""
 
 from __future__ import annotations
 
@@ -14,7 +14,10 @@ from loader.warehouse.base import Warehouse
 
 @dataclass(frozen=True)
 class RejectedRequests:
-    """Requests that were rejected for one reason: how many, their USD where it can be read, and one id and file."""
+    """Requests that were rejected for one reason: how many, their USD where it can be read, and one id and file.
+
+    Also requests that are counted with a warning, and spend logs that are merged into another one.
+    """
 
     reason: str
     count: int
@@ -41,12 +44,16 @@ class Source:
         description: such as `files matching exports/*.parquet`.
         files: how many files matched; None for a source of tables.
         rejected: the requests that are not sent, by reason, most expensive first.
+        warned: the requests that are counted although something is unusual, by warning, most expensive first.
+        merged: the spend logs that are merged into another one of the same request, by reason, most expensive first.
         rejected_files: the files of which no request was accepted, most expensive first.
     """
 
     description: str
     files: int | None
     rejected: tuple[RejectedRequests, ...] = ()
+    warned: tuple[RejectedRequests, ...] = ()
+    merged: tuple[RejectedRequests, ...] = ()
     rejected_files: tuple[RejectedFile, ...] = ()
 
     @property
@@ -59,12 +66,27 @@ class Source:
         """USD over all reasons."""
         return total_usd(each.cost for each in self.rejected)
 
+    @property
+    def warned_count(self) -> int:
+        """Requests over all warnings."""
+        return sum(each.count for each in self.warned)
+
+    @property
+    def merged_count(self) -> int:
+        """Merged spend logs over all reasons."""
+        return sum(each.count for each in self.merged)
+
+    @property
+    def merged_cost(self) -> Decimal:
+        """USD of the merged spend logs."""
+        return total_usd(each.cost for each in self.merged)
+
 
 UNKNOWN_SOURCE = Source("", None)  # for a warehouse that was built by an earlier version
 
 
 def read_source(warehouse: Warehouse) -> Source:
-    """Read what the last run of dbt recorded: two queries on small tables, never on the source itself.
+    """Read what the last run of dbt recorded: queries on small tables, never on the source itself.
 
     Raises:
         ConfigurationError: the models are not built, or the database reported an error.
@@ -75,35 +97,56 @@ def read_source(warehouse: Warehouse) -> Source:
     statement = f"select spend_log_source, spend_log_files from {warehouse.relation('cbf_as_of')}"  # noqa: S608
     for description, files in warehouse.rows(statement):  # noqa: B007
         pass
-    names_files = "source_file" in warehouse.column_names("int_usage__rejected_hours")
-    file = "min(source_file)" if names_files else "null"
-    cost = f"cast(sum(coalesce(cost_usd, 0)) as {warehouse.text_type})"
-    rejected_hours = f"from {warehouse.relation('int_usage__rejected_hours')} where request_count > 0"
+    found = _by_reason(warehouse)
+    rejected, warned, merged = (found[column] for column in REASONS)
+    count = None if files is None else int(files)
+    return Source(description, count, rejected, warned, merged, _rejected_files(warehouse) if rejected else ())
+
+
+REASONS = ("rejection_reason", "warning", "merge_reason")  # columns of int_usage__rejected_hours, of which one is set
+
+
+def _by_reason(warehouse: Warehouse) -> dict[str, tuple[RejectedRequests, ...]]:
+    """What is counted under each reason of each column; nothing for a column that an earlier version lacks."""
+    present = warehouse.column_names("int_usage__rejected_hours")
+    columns = ", ".join(column for column in REASONS if column in present)
+    file = "min(source_file)" if "source_file" in present else "null"
     statement = (
-        f"select rejection_reason, sum(request_count), {cost}, min(example_request_id), {file}"
-        f" {rejected_hours} group by rejection_reason"
+        f"select sum(request_count), {_sum_of_cost(warehouse)}, min(example_request_id), {file}, {columns}"  # noqa: S608
+        f" from {warehouse.relation('int_usage__rejected_hours')} where request_count > 0 group by {columns}"
     )
-    rejected = [
-        RejectedRequests(reason, int(count), Decimal(cost), example or "", path or "")
-        for reason, count, cost, example, path in warehouse.rows(statement)
+    found: dict[str, list[RejectedRequests]] = {column: [] for column in REASONS}
+    for count, cost, example, path, *reasons in warehouse.rows(statement):
+        for column, reason in zip(columns.split(", "), reasons, strict=True):
+            if reason is not None:
+                named = path or "" if column == "rejection_reason" else ""
+                found[column].append(RejectedRequests(reason, int(count), Decimal(cost), example or "", named))
+    order = {
+        column: sorted(each, key=lambda one: (-one.cost, -one.count, one.reason)) for column, each in found.items()
+    }
+    return {column: tuple(each) for column, each in order.items()}
+
+
+def _rejected_files(warehouse: Warehouse) -> tuple[RejectedFile, ...]:
+    if "file_is_rejected" not in warehouse.column_names("int_usage__rejected_hours"):
+        return ()
+    statement = (
+        f"select source_file, sum(request_count), {_sum_of_cost(warehouse)}, min(rejection_reason)"  # noqa: S608
+        f" from {warehouse.relation('int_usage__rejected_hours')} where request_count > 0 and file_is_rejected"
+        " group by source_file"
+    )
+    files = [
+        RejectedFile(path, int(count), Decimal(cost), reason) for path, count, cost, reason in warehouse.rows(statement)
     ]
-    rejected.sort(key=lambda each: (-each.cost, -each.count, each.reason))
-    rejected_files = []
-    if rejected and names_files:
-        statement = (
-            f"select source_file, sum(request_count), {cost}, min(rejection_reason)"
-            f" {rejected_hours} and file_is_rejected group by source_file"
-        )
-        rejected_files = [
-            RejectedFile(path, int(count), Decimal(cost), reason)
-            for path, count, cost, reason in warehouse.rows(statement)
-        ]
-        rejected_files.sort(key=lambda each: (-each.cost, -each.count, each.path))
-    return Source(description, None if files is None else int(files), tuple(rejected), tuple(rejected_files))
+    return tuple(sorted(files, key=lambda each: (-each.cost, -each.count, each.path)))
+
+
+def _sum_of_cost(warehouse: Warehouse) -> str:
+    return f"cast(sum(coalesce(cost_usd, 0)) as {warehouse.text_type})"
 
 
 def warnings(source: Source) -> list[str]:
-    """What needs attention in the source: the glob matches no file, or requests were rejected."""
+    """What needs attention in the source: the glob matches no file, or requests were rejected or have a warning."""
     found = []
     if source.files == 0:
         found.append(
@@ -115,7 +158,22 @@ def warnings(source: Source) -> list[str]:
             f"{describe(source.rejected)}. The view rejected_spend_logs lists them, and docs/operating.md says what to"
             " do for each reason."
         )
+    if source.warned:
+        found.append(
+            f"{describe_warned(source.warned)}. The view spend_log_warnings lists them, and docs/operating.md says what"
+            " each warning means."
+        )
     return found
+
+
+def notes(source: Source) -> list[str]:
+    """What is worth knowing and needs no attention: spend logs that are merged."""
+    return [f"{describe_merged(source.merged)}. The view merged_spend_logs lists them."] if source.merged else []
+
+
+def messages(source: Source) -> list[str]:
+    """Notes and warnings, as the commands print them."""
+    return [*notes(source), *(f"Warning: {warning}" for warning in warnings(source))]
 
 
 def require_no_rejected_file(source: Source) -> None:
@@ -151,15 +209,31 @@ def _hint(path: str) -> str:
 
 def describe(rejected: Sequence[RejectedRequests]) -> str:
     """`3 requests ($12.5) were rejected and not sent: 2 no_start_time ($10), such as r-17; …`."""
-    count, cost = sum(each.count for each in rejected), total_usd(each.cost for each in rejected)
-    reasons = "; ".join(
+    return f"{_total(rejected, 'request')} rejected and not sent: {_reasons(rejected)}"
+
+
+def describe_warned(warned: Sequence[RejectedRequests]) -> str:
+    """`3 requests ($12.5) were counted with a warning: 2 unreadable_metadata ($10), such as r-17; …`."""
+    return f"{_total(warned, 'request')} counted with a warning: {_reasons(warned)}"
+
+
+def describe_merged(merged: Sequence[RejectedRequests]) -> str:
+    """`2 spend logs ($10) were merged into another one of the same request: 2 batch_poll ($10), such as batch_1`."""
+    return f"{_total(merged, 'spend log')} merged into another one of the same request: {_reasons(merged)}"
+
+
+def _total(found: Sequence[RejectedRequests], noun: str) -> str:
+    count, cost = sum(each.count for each in found), total_usd(each.cost for each in found)
+    return f"{count:,} {noun}{'' if count == 1 else 's'} (${decimal_text(cost)}) {'was' if count == 1 else 'were'}"
+
+
+def _reasons(found: Sequence[RejectedRequests]) -> str:
+    return "; ".join(
         f"{each.count:,} {each.reason} (${decimal_text(each.cost)})"
         + (f", such as {each.example}" if each.example else "")
         + (f" in {each.file}" if each.file else "")
-        for each in rejected
+        for each in found
     )
-    requests = "1 request" if count == 1 else f"{count:,} requests"
-    return f"{requests} (${decimal_text(cost)}) {'was' if count == 1 else 'were'} rejected and not sent: {reasons}"
 
 
 def answer(source: Source) -> dict[str, object]:
@@ -170,17 +244,20 @@ def answer(source: Source) -> dict[str, object]:
         "rejected_requests": source.rejected_count,
         "rejected_cost": decimal_text(source.rejected_cost),
         "rejected": [
-            {
-                "reason": each.reason,
-                "requests": each.count,
-                "cost": decimal_text(each.cost),
-                "example": each.example,
-                "file": each.file,
-            }
-            for each in source.rejected
+            listed | {"file": each.file}
+            for listed, each in zip(_listed(source.rejected, "reason"), source.rejected, strict=True)
         ],
+        "warnings": _listed(source.warned, "warning"),
+        "merged": _listed(source.merged, "reason"),
         "rejected_files": [
             {"file": each.path, "requests": each.count, "cost": decimal_text(each.cost), "reason": each.reason}
             for each in source.rejected_files
         ],
     }
+
+
+def _listed(found: Sequence[RejectedRequests], key: str) -> list[dict[str, object]]:
+    return [
+        {key: each.reason, "requests": each.count, "cost": decimal_text(each.cost), "example": each.example}
+        for each in found
+    ]

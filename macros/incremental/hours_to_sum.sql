@@ -1,12 +1,12 @@
 {# Which hours int_usage__summed_hours sums in this run, as a mapping:
-   `condition`: the spend logs to read, as a condition on started_at.
+   `condition`: the spend logs to read, as a condition (starts_within).
    `has_gaps`: true if the condition keeps hours that are not in `source_hours` and must not be summed.
    `source_hours`: hour → checksum of its spend logs, both text. The next run compares them with what it finds then.
    Times are read as text, because a client may convert a timestamp to the time zone of its machine. #}
 {% macro hours_to_sum() %}
     {%- set kept = load_kept_hours() -%}
     {%- set window_start = usage_window_start(kept) -%}
-    {%- set everything = is_within('started_at', none, load_until()) -%}
+    {%- set everything = starts_within(none, load_until()) -%}
     {%- if not is_run() -%}
         {{ return({'condition': everything, 'has_gaps': false, 'source_hours': {}}) }}
     {%- endif -%}
@@ -25,7 +25,7 @@
     {#- The last hour of the year 9999, where a broken clock can put a row, has no end that a timestamp could hold. -#}
     {%- set end = last + modules.datetime.timedelta(hours=1) if last.year < 9999 else none -%}
     {{ return({
-        'condition': is_within('started_at', changed | first, end),
+        'condition': starts_within(changed | first, end),
         'has_gaps': changed | length < length.total_seconds() / 3600,
         'source_hours': changed,
     }) }}
@@ -35,6 +35,11 @@
    that calls this. #}
 {% macro load_kept_hours() %}
     {%- if not is_run() -%}{{ return(none) }}{%- endif -%}
-    {%- set node = graph.nodes['model.litellm_cbf.int_usage__hourly'] -%}
-    {{ return(load_relation(api.Relation.create(database=node.database, schema=node.schema, identifier=node.alias))) }}
+    {{ return(load_relation(built_relation('int_usage__hourly'))) }}
+{% endmacro %}
+
+{# The relation of a model of this project, for a macro whose model need not, or must not, depend on it by ref(). #}
+{% macro built_relation(name) %}
+    {%- set node = graph.nodes['model.litellm_cbf.' ~ name] -%}
+    {{ return(api.Relation.create(database=node.database, schema=node.schema, identifier=node.alias)) }}
 {% endmacro %}

@@ -1,12 +1,15 @@
-{# A checksum of the spend logs of each hour from `start` on, and of everything else that its sum depends on: hour → checksum, in
-   order of the hours. Equal checksums mean that the hour need not be summed again. #}
+{# A checksum of the spend logs of each hour from `start` on, with the retrievals of batches that count, and of everything else that its
+   sum depends on: hour → checksum, in order of the hours. Equal checksums mean that the hour need not be summed again. #}
 {% macro source_checksums(start) %}
     {%- set definition = summing_definition() -%}
     {%- set checksums = {} -%}
     {%- for hour, row_count, rows_checksum in run_query(
-        "select cast(usage_hour as " ~ dbt.type_string() ~ "), count(*), " ~ rows_checksum(summed_columns()) ~ " from (select *, "
-        ~ dbt.date_trunc('hour', 'started_at') ~ " as usage_hour from " ~ ref('base_litellm__spend_logs') ~ " where "
-        ~ is_within('started_at', start, load_until()) ~ ") as spend_logs group by usage_hour order by usage_hour"
+        "select cast(usage_hour as " ~ dbt.type_string() ~ "), count(*), " ~ rows_checksum(summed_columns()) ~ " from (select spend_logs.*, "
+        ~ dbt.date_trunc('hour', 'spend_logs.started_at') ~ " as usage_hour, billed_jobs.job_id from " ~ ref('base_litellm__spend_logs')
+        ~ " as spend_logs left join " ~ built_relation('base_litellm__billed_jobs') ~ " as billed_jobs on case when "
+        ~ is_poll('spend_logs.request_id', 'spend_logs.call_type') ~ " then spend_logs.request_id end = billed_jobs.request_id and "
+        ~ comparable_start('spend_logs.started_at') ~ " = billed_jobs.started_at where "
+        ~ is_within('spend_logs.started_at', start, load_until()) ~ ") as spend_logs group by usage_hour order by usage_hour"
     ).rows -%}
         {%- do checksums.update({hour: local_md5(row_count ~ ' ' ~ rows_checksum ~ ' ' ~ definition)}) -%}
     {%- endfor -%}
@@ -18,7 +21,7 @@
 {% macro summed_columns() %}
     {%- set columns = [
         'request_id', 'spend', 'prompt_tokens', 'completion_tokens', 'total_tokens', 'started_at', 'updated_at', 'status', 'model',
-        'model_group', 'custom_llm_provider', 'team_id', 'user_id', 'organization_id',
+        'model_group', 'custom_llm_provider', 'team_id', 'user_id', 'organization_id', 'job_id',
     ] -%}
     {%- for dimension, column in [
         ('api_key', 'api_key'), ('project', 'project_id'), ('end_user', 'end_user'), ('call_type', 'call_type'), ('agent', 'agent_id'),

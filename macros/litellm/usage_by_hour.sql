@@ -14,6 +14,6 @@
     cross join {{ ref('cbf_as_of') }} as as_of
     where
         {{ is_usage() }}
-        and {{ is_within('spend_logs.started_at', usage_window_start(load_kept_hours()), load_until()) }}
+        and {{ starts_within(usage_window_start(load_kept_hours()), load_until(), 'spend_logs') }}
     group by spend_logs.usage_hour
 {%- endmacro %}

@@ -107,6 +107,7 @@ kept_hours as (
 {%- endif %}
 
 -- Retention deletes the oldest requests first: an hour whose first request is later than before was cut, even if late rows arrived.
+-- Milliseconds do not make it later: they may come from a second export of the same request.
 replaced_hours as (
     select summed_hours.usage_hour
     from summed_hours
@@ -118,7 +119,7 @@ replaced_hours as (
             when kept_hours.usage_hour is null then true
             else
                 summed_hours.request_count >= kept_hours.request_count
-                and summed_hours.first_started_at <= kept_hours.first_started_at
+                and {{ dbt.date_trunc('second', 'summed_hours.first_started_at') }} <= kept_hours.first_started_at
         end
     {%- endif %}
 ),

@@ -10,7 +10,7 @@ import pytest
 from tests.docs.blocks import ROOT
 
 OPERATING, RECONCILE = ((ROOT / f"docs/{name}.md").read_text("utf-8") for name in ("operating", "reconcile"))
-STAGING = (ROOT / "models/staging/litellm/stg_litellm__spend_logs.sql").read_text("utf-8")
+STAGING = (ROOT / "models/staging/litellm/base/base_litellm__cleaned_spend_logs.sql").read_text("utf-8")
 
 
 def section(heading: str) -> str:
@@ -44,7 +44,7 @@ def test_the_messages_that_the_pages_explain_are_those_of_the_code(text: str, te
 
 
 def test_every_rejection_reason_is_explained() -> None:
-    reasons = set(re.findall(r"then '(\w+)'", STAGING.split(" as rejection_reason")[0]))
+    reasons = set(re.findall(r"then '(\w+)'", STAGING.split("judged as (")[1].split(" as rejection_reason")[0]))
     assert len(reasons) > 3
     explained = re.findall(r"`(\w+)`", " ".join(messages(section("Rejected requests"))))
     assert reasons - set(explained) == set()

@@ -43,7 +43,7 @@ compared as (
             false
         ) as is_equal,
         coalesce(
-            (summed_hours.request_count < hours.request_count or summed_hours.first_started_at > hours.first_started_at)
+            (summed_hours.request_count < hours.request_count or {{ dbt.date_trunc('second', 'summed_hours.first_started_at') }} > hours.first_started_at)
             and coalesce(summed_hours.source_checksum, 'new') <> coalesce(hours.source_checksum, 'kept'),
             false
         ) as is_kept

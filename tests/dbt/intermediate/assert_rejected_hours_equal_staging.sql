@@ -1,4 +1,4 @@
--- Money and requests in = out, hour by hour over the lookback window: every rejected request is counted once. Hours with
+-- Money and requests in = out, hour by hour over the lookback window: every spend log that is rejected, merged or has a warning is counted once. Hours with
 -- requests that arrived, or could have arrived, since the last run began are not compared.
 with
 
@@ -7,12 +7,12 @@ rejected as (
         coalesce(spend_logs.usage_hour, {{ hour_without_start() }}) as usage_hour,
         spend_logs.cost_usd,
         coalesce(spend_logs.landed_at, spend_logs.started_at + interval '2 hours', as_of.built_at) <= as_of.built_at as is_settled
-    from {{ ref('stg_litellm__spend_logs') }} as spend_logs
+    from {{ ref('base_litellm__identified_spend_logs') }} as spend_logs
     cross join {{ ref('cbf_as_of') }} as as_of
     where
-        spend_logs.rejection_reason is not null
+        coalesce(spend_logs.merge_reason, spend_logs.rejection_reason, spend_logs.warning) is not null
         and (
-            {{ is_within('spend_logs.started_at', usage_window_start(load_kept_hours()), none) }}
+            {{ starts_within(usage_window_start(load_kept_hours()), none, 'spend_logs') }}
             {%- if start_can_be_missing() %}
             or spend_logs.started_at is null
             {%- endif %}
