@@ -25,7 +25,7 @@
         {%- set gzip = modules.re.search('Unexpected end of GZIP stream: ([^\n]+)', result.message) -%}
         {%- if json or gzip -%}
             {%- do explanations.append(
-                "the spend log file " ~ (json or gzip).group(1) ~ " is " ~ ("not valid JSON" if json else "cut off")
+                "the spend log file " ~ (json or gzip).group(1) ~ (" is not valid JSON" if json else " is cut off")
                 ~ ". To fix: correct or remove it and run dbt again; nothing was changed."
             ) -%}
         {%- endif -%}

@@ -25,10 +25,13 @@ def messages(text: str) -> list[str]:
 
 @pytest.fixture(scope="module")
 def texts() -> str:
-    """Every piece of text in the loader's code; a placeholder ends a piece."""
+    """Every piece of text in the loader's code and in the macros; a placeholder ends a piece."""
     trees = (ast.parse(path.read_text("utf-8")) for path in (ROOT / "loader").rglob("*.py"))
     nodes = (node for tree in trees for node in ast.walk(tree))
-    return "\n".join(node.value for node in nodes if isinstance(node, ast.Constant) and isinstance(node.value, str))
+    found = [node.value for node in nodes if isinstance(node, ast.Constant) and isinstance(node.value, str)]
+    for path in (ROOT / "macros").rglob("*.sql"):
+        found += re.findall(r'"([^"\n]*)"', path.read_text("utf-8"))
+    return "\n".join(found)
 
 
 @pytest.mark.parametrize(
