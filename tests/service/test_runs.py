@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gzip
+import json
 import os
 import signal
 import subprocess
@@ -56,8 +58,9 @@ def break_source(project: Project) -> str:
     if project.database:
         project.database.run('alter table "LiteLLM_SpendLogs" rename to gone')
         return "LiteLLM_SpendLogs"
-    (project.logs / "broken.parquet").write_text("not a Parquet file", "utf-8")
-    return "broken.parquet"
+    lines = "\n".join(json.dumps(spend_log(f"cut{number}", START)) for number in range(2000))
+    (project.logs / "cut.jsonl.gz").write_bytes(gzip.compress(lines.encode())[:-200])
+    return "cut.jsonl.gz"
 
 
 def restore_source(project: Project) -> None:
@@ -65,7 +68,7 @@ def restore_source(project: Project) -> None:
     if project.database:
         project.database.run('alter table gone rename to "LiteLLM_SpendLogs"')
     else:
-        (project.logs / "broken.parquet").unlink()
+        (project.logs / "cut.jsonl.gz").unlink()
 
 
 def test_run_builds_and_sends_and_the_next_has_nothing_to_send(fresh: Project, anycost: SandboxServer) -> None:
