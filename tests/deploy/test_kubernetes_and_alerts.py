@@ -34,6 +34,9 @@ METRICS = {
     "litellm_cbf_models_built_timestamp_seconds",
     "litellm_cbf_rejected_requests",
     "litellm_cbf_rejected_cost_usd",
+    "litellm_cbf_warned_requests",
+    "litellm_cbf_merged_spend_logs",
+    "litellm_cbf_merged_cost_usd",
     "litellm_cbf_spend_log_files",
     "litellm_cbf_started_timestamp_seconds",
 }
