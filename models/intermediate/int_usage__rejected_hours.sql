@@ -14,7 +14,7 @@
 -- depends_on: {{ ref('int_usage__summed_hours') }}
 {%- set window_start = usage_window_start(load_kept_hours()) if is_incremental() else none %}
 {#- A table that an earlier version built has fewer. #}
-{%- set stored_columns = adapter.get_columns_in_relation(this) | map(attribute='name') | list if is_incremental() else [] %}
+{%- set stored_columns = adapter.get_columns_in_relation(this) | map(attribute='name') | list if is_incremental() and is_run() else [] %}
 {%- set reasons = ['rejection_reason', 'warning', 'merge_reason'] %}
 {%- set has_files = start_can_be_missing() %}
 {%- set without_start = ' or started_at is null' if window_start and has_files else '' %}

@@ -41,7 +41,8 @@ usage_logs as (
     select * from spend_logs
     where {{ is_usage() }}
     {%- if hours.has_gaps %}
-    and usage_hour in (select source_hours.usage_hour from source_hours)
+    -- Within a case expression, or PostgreSQL would expect no more rows than there are hours.
+    and case when usage_hour in (select source_hours.usage_hour from source_hours) then 'listed' else 'unlisted' end <> 'unlisted'
     {%- endif %}
 ),
 

@@ -235,7 +235,8 @@ def commands() -> Iterator[list[str]]:
         (line,) = re.findall(r"^ExecStart=(.*)$", (SYSTEMD / unit).read_text("utf-8"), re.MULTILINE)
         yield shlex.split(line)[1:]
     yield instruction("CMD").list()
-    yield from (pod["containers"][0]["args"] for pod in PODS.values())
+    # The daily build runs dbt, and the weekly job calls the loader in a shell, which a test of its own runs.
+    yield from (pod["containers"][0]["args"] for pod in PODS.values() if "command" not in pod["containers"][0])
 
 
 @pytest.mark.parametrize("command", list(commands()), ids=" ".join)

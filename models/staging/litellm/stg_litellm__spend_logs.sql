@@ -48,8 +48,8 @@ final as (
         rejection_reason,
         warning
     from spend_logs
-    -- A case expression keeps PostgreSQL's row estimate realistic; for `merge_reason is null` it would assume 0.5 % of the rows.
-    where case when is_copy then false when job_id is null then true else merge_reason is null end
+    -- A comparison of text keeps PostgreSQL's row estimate realistic; for `merge_reason is null` it would assume 0.5 % of the rows.
+    where case when is_copy then 'merged' when job_id is null or merge_reason is null then 'counted' else 'merged' end <> 'merged'
 )
 
 select * from final
