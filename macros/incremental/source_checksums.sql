@@ -4,12 +4,11 @@
     {%- set definition = summing_definition() -%}
     {%- set checksums = {} -%}
     {%- for hour, row_count, rows_checksum in run_query(
-        "select cast(usage_hour as " ~ dbt.type_string() ~ "), count(*), " ~ rows_checksum(summed_columns()) ~ " from (select spend_logs.*, "
-        ~ dbt.date_trunc('hour', 'spend_logs.started_at') ~ " as usage_hour, billed_jobs.job_id from " ~ ref('base_litellm__spend_logs')
-        ~ " as spend_logs left join " ~ built_relation('base_litellm__billed_jobs') ~ " as billed_jobs on case when "
-        ~ is_poll('spend_logs.request_id', 'spend_logs.call_type') ~ " then spend_logs.request_id end = billed_jobs.request_id and "
-        ~ comparable_start('spend_logs.started_at') ~ " = billed_jobs.started_at where "
-        ~ is_within('spend_logs.started_at', start, load_until()) ~ ") as spend_logs group by usage_hour order by usage_hour"
+        "select cast(usage_hour as " ~ dbt.type_string() ~ "), count(*), " ~ rows_checksum(summed_columns()) ~ " from (select *, "
+        ~ dbt.date_trunc('hour', 'started_at') ~ " as usage_hour, case when " ~ is_poll('request_id', 'call_type') ~ " then case when "
+        ~ is_charge('request_id', 'started_at', built_relation('base_litellm__billed_jobs')) ~ " then 1 else 0 end end as is_charge from "
+        ~ ref('base_litellm__spend_logs') ~ " where " ~ is_within('started_at', start, load_until())
+        ~ ") as spend_logs group by usage_hour order by usage_hour"
     ).rows -%}
         {%- do checksums.update({hour: local_md5(row_count ~ ' ' ~ rows_checksum ~ ' ' ~ definition)}) -%}
     {%- endfor -%}
@@ -21,7 +20,7 @@
 {% macro summed_columns() %}
     {%- set columns = [
         'request_id', 'spend', 'prompt_tokens', 'completion_tokens', 'total_tokens', 'started_at', 'updated_at', 'status', 'model',
-        'model_group', 'custom_llm_provider', 'team_id', 'user_id', 'organization_id', 'job_id',
+        'model_group', 'custom_llm_provider', 'team_id', 'user_id', 'organization_id', 'is_charge',
     ] -%}
     {%- for dimension, column in [
         ('api_key', 'api_key'), ('project', 'project_id'), ('end_user', 'end_user'), ('call_type', 'call_type'), ('agent', 'agent_id'),

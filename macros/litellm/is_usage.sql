@@ -4,10 +4,10 @@
    `rejection_reason is null` it would assume 0.5 %, and then plan the joins that follow for a handful of rows. #}
 {% macro is_usage() -%}
     case
-        when rejection_reason is not null then 'rejected'
+        when rejection_reason is not null then 'no_usage'
         when cost_usd <> 0 then 'usage'
-        when status = 'failure' then 'failure'
+        when status = 'failure' then 'no_usage'
         when total_tokens > 0 or prompt_tokens > 0 or completion_tokens > 0 then 'usage'
-        else 'failure'
-    end not in ('rejected', 'failure')
+        else 'no_usage'
+    end <> 'no_usage'
 {%- endmacro %}

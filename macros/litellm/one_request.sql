@@ -51,6 +51,12 @@
     )
 {%- endmacro %}
 
+{# Whether a spend log is the one that counts for its job: base_litellm__billed_jobs, or the relation `billed_jobs` in its place, has its
+   id and start. A lookup and not a join, because PostgreSQL would scan the jobs again for each row if it expects few rows. #}
+{% macro is_charge(request_id, started_at, billed_jobs) -%}
+    ({{ request_id }}, {{ comparable_start(started_at) }}) in (select billed_jobs.request_id, billed_jobs.started_at from {{ billed_jobs }} as billed_jobs)
+{%- endmacro %}
+
 {# The start by which the spend log that counts is found again: to the second where another export may have cut it. #}
 {% macro comparable_start(column) -%}
     {{ return(

@@ -16,16 +16,7 @@ identified as (
         case
             when spend_logs.is_copy then 'copy'
             when spend_logs.job_id is null then null
-            -- Not a join: PostgreSQL would repeat the scan of the jobs for each row if it expects few rows.
-            when
-                (spend_logs.job_id, spend_logs.request_id, {{ comparable_start('spend_logs.started_at') }}) in (
-                    select
-                        billed_jobs.job_id,
-                        billed_jobs.request_id,
-                        billed_jobs.started_at
-                    from billed_jobs
-                )
-                then null
+            when {{ is_charge('spend_logs.request_id', 'spend_logs.started_at', 'billed_jobs') }} then null
             when spend_logs.call_type in ('aretrieve_batch', 'retrieve_batch') then 'batch_poll'
             else 'response_poll'
         end as merge_reason
