@@ -64,13 +64,13 @@ class ScheduledRun:
     def _run(self) -> str:
         with self.access.exclusive(WAIT_FOR_EXPORT), self.metrics.sending() as sent:
             pushes = run(self.job, self.stop, PushCallbacks(responded=self.metrics.answered), sent)
-        total = f"{sent.hours:,} hours, {sent.lines:,} lines, ${decimal_text(sent.cost)}"
-        if left := held_back(pushes):
-            raise GuardError(f"Sent {total}. {limits.explain(left)}")
-        try:
-            require_no_rejected_file(self.job)
-        except ConfigurationError as error:
-            raise ConfigurationError(f"Sent {total}. {error}") from error
+            total = f"{sent.hours:,} hours, {sent.lines:,} lines, ${decimal_text(sent.cost)}"
+            if left := held_back(pushes):
+                raise GuardError(f"Sent {total}. {limits.explain(left)}")
+            try:
+                require_no_rejected_file(self.job)
+            except ConfigurationError as error:
+                raise ConfigurationError(f"Sent {total}. {error}") from error
         return f"Run succeeded: sent {total}." if sent.hours else "Run succeeded: nothing was pending."
 
 
