@@ -11,12 +11,19 @@ from loader.errors import ConfigurationError
 from loader.money import decimal_text, total_usd
 from loader.warehouse.base import Warehouse
 
+REASONS = ("rejection_reason", "warning", "merge_reason")  # columns of int_usage__rejected_hours, of which one is set
+
 
 @dataclass(frozen=True)
-class RejectedRequests:
-    """Requests that were rejected for one reason: how many, their USD where it can be read, and one id and file.
+class ReportedRequests:
+    """Spend logs that are rejected, counted with a warning, or merged into another one, for one reason.
 
-    Also requests that are counted with a warning, and spend logs that are merged into another one.
+    Attributes:
+        reason: the rejection reason, warning or merge reason.
+        count: how many.
+        cost: their USD, where it can be read.
+        example: the id of one of them; empty if it has none.
+        file: the file that holds this one; empty for a source of tables, and for all that are not rejected.
     """
 
     reason: str
@@ -51,9 +58,9 @@ class Source:
 
     description: str
     files: int | None
-    rejected: tuple[RejectedRequests, ...] = ()
-    warned: tuple[RejectedRequests, ...] = ()
-    merged: tuple[RejectedRequests, ...] = ()
+    rejected: tuple[ReportedRequests, ...] = ()
+    warned: tuple[ReportedRequests, ...] = ()
+    merged: tuple[ReportedRequests, ...] = ()
     rejected_files: tuple[RejectedFile, ...] = ()
 
     @property
@@ -103,28 +110,28 @@ def read_source(warehouse: Warehouse) -> Source:
     return Source(description, count, rejected, warned, merged, _rejected_files(warehouse) if rejected else ())
 
 
-REASONS = ("rejection_reason", "warning", "merge_reason")  # columns of int_usage__rejected_hours, of which one is set
-
-
-def _by_reason(warehouse: Warehouse) -> dict[str, tuple[RejectedRequests, ...]]:
+def _by_reason(warehouse: Warehouse) -> dict[str, tuple[ReportedRequests, ...]]:
     """What is counted under each reason of each column; nothing for a column that an earlier version lacks."""
     present = warehouse.column_names("int_usage__rejected_hours")
-    columns = ", ".join(column for column in REASONS if column in present)
-    file = "min(source_file)" if "source_file" in present else "null"
+    columns = [column for column in REASONS if column in present]
+    file = "source_file" if "source_file" in present else "null"
+    # The first file, and the first id in it.
+    example = f"min(coalesce({file}, '') || chr(31) || coalesce(example_request_id, ''))"
     statement = (
-        f"select sum(request_count), {_sum_of_cost(warehouse)}, min(example_request_id), {file}, {columns}"  # noqa: S608
-        f" from {warehouse.relation('int_usage__rejected_hours')} where request_count > 0 group by {columns}"
+        f"select sum(request_count), {_sum_of_cost(warehouse)}, {example}, {', '.join(columns)}"  # noqa: S608
+        f" from {warehouse.relation('int_usage__rejected_hours')} where request_count > 0 group by {', '.join(columns)}"
     )
-    found: dict[str, list[RejectedRequests]] = {column: [] for column in REASONS}
-    for count, cost, example, path, *reasons in warehouse.rows(statement):
-        for column, reason in zip(columns.split(", "), reasons, strict=True):
+    found: dict[str, list[ReportedRequests]] = {column: [] for column in REASONS}
+    for count, cost, first, *reasons in warehouse.rows(statement):
+        path, _, request_id = first.partition("\x1f")
+        for column, reason in zip(columns, reasons, strict=True):
             if reason is not None:
-                named = path or "" if column == "rejection_reason" else ""
-                found[column].append(RejectedRequests(reason, int(count), Decimal(cost), example or "", named))
-    order = {
-        column: sorted(each, key=lambda one: (-one.cost, -one.count, one.reason)) for column, each in found.items()
+                named = path if column == "rejection_reason" else ""
+                found[column].append(ReportedRequests(reason, int(count), Decimal(cost), request_id, named))
+    return {
+        column: tuple(sorted(each, key=lambda one: (-one.cost, -one.count, one.reason)))
+        for column, each in found.items()
     }
-    return {column: tuple(each) for column, each in order.items()}
 
 
 def _rejected_files(warehouse: Warehouse) -> tuple[RejectedFile, ...]:
@@ -207,30 +214,30 @@ def _hint(path: str) -> str:
     return "Set LITELLM_SPEND_LOGS to a glob such as 'exports/*.parquet', relative to the folder in which dbt runs."
 
 
-def describe(rejected: Sequence[RejectedRequests]) -> str:
+def describe(rejected: Sequence[ReportedRequests]) -> str:
     """`3 requests ($12.5) were rejected and not sent: 2 no_start_time ($10), such as r-17; …`."""
     return f"{_total(rejected, 'request')} rejected and not sent: {_reasons(rejected)}"
 
 
-def describe_warned(warned: Sequence[RejectedRequests]) -> str:
+def describe_warned(warned: Sequence[ReportedRequests]) -> str:
     """`3 requests ($12.5) were counted with a warning: 2 unreadable_metadata ($10), such as r-17; …`."""
     return f"{_total(warned, 'request')} counted with a warning: {_reasons(warned)}"
 
 
-def describe_merged(merged: Sequence[RejectedRequests]) -> str:
+def describe_merged(merged: Sequence[ReportedRequests]) -> str:
     """`2 spend logs ($10) were merged into another one of the same request: 2 batch_poll ($10), such as batch_1`."""
     return f"{_total(merged, 'spend log')} merged into another one of the same request: {_reasons(merged)}"
 
 
-def _total(found: Sequence[RejectedRequests], noun: str) -> str:
+def _total(found: Sequence[ReportedRequests], noun: str) -> str:
     count, cost = sum(each.count for each in found), total_usd(each.cost for each in found)
     return f"{count:,} {noun}{'' if count == 1 else 's'} (${decimal_text(cost)}) {'was' if count == 1 else 'were'}"
 
 
-def _reasons(found: Sequence[RejectedRequests]) -> str:
+def _reasons(found: Sequence[ReportedRequests]) -> str:
     return "; ".join(
         f"{each.count:,} {each.reason} (${decimal_text(each.cost)})"
-        + (f", such as {each.example}" if each.example else "")
+        + (f", such as {each.example or 'one'}" if each.example or each.file else "")
         + (f" in {each.file}" if each.file else "")
         for each in found
     )
@@ -243,12 +250,9 @@ def answer(source: Source) -> dict[str, object]:
         "files": source.files,
         "rejected_requests": source.rejected_count,
         "rejected_cost": decimal_text(source.rejected_cost),
-        "rejected": [
-            listed | {"file": each.file}
-            for listed, each in zip(_listed(source.rejected, "reason"), source.rejected, strict=True)
-        ],
-        "warnings": _listed(source.warned, "warning"),
-        "merged": _listed(source.merged, "reason"),
+        "rejected": [_answer(each, "reason") | {"file": each.file} for each in source.rejected],
+        "warnings": [_answer(each, "warning") for each in source.warned],
+        "merged": [_answer(each, "reason") for each in source.merged],
         "rejected_files": [
             {"file": each.path, "requests": each.count, "cost": decimal_text(each.cost), "reason": each.reason}
             for each in source.rejected_files
@@ -256,8 +260,5 @@ def answer(source: Source) -> dict[str, object]:
     }
 
 
-def _listed(found: Sequence[RejectedRequests], key: str) -> list[dict[str, object]]:
-    return [
-        {key: each.reason, "requests": each.count, "cost": decimal_text(each.cost), "example": each.example}
-        for each in found
-    ]
+def _answer(found: ReportedRequests, key: str) -> dict[str, object]:
+    return {key: found.reason, "requests": found.count, "cost": decimal_text(found.cost), "example": found.example}

@@ -1,8 +1,8 @@
-{# After a failed run: one line for each thing that is in the way, what it is and how to fix it. #}
+{# After a failed run: one line for each thing that is in the way, what it is and how to fix it, also with --quiet. #}
 {% macro explain_failures(results) -%}
     {%- set explanations = adapter.dispatch('explain_failures', 'litellm_cbf')(results) if execute else [] -%}
     {%- for explanation in explanations | unique -%}
-        {%- do log('Error: ' ~ explanation, info=true) -%}
+        {%- do print('Error: ' ~ explanation) -%}
     {%- endfor -%}
 {%- endmacro %}
 
@@ -11,6 +11,24 @@
     {%- for result in results if result.status == 'error' and 'llm_providers' in (result.message or '') -%}
         {%- do explanations.append(
             "the table of provider names does not exist yet. To fix: run `dbt build`, or `dbt seed`, once before `dbt run`."
+        ) -%}
+    {%- endfor -%}
+    {%- for result in results if result.node.name == 'assert_no_file_is_rejected' and result.status == 'fail' -%}
+        {%- do explanations.extend(explain_rejected_files()) -%}
+    {%- endfor -%}
+    {{ return(explanations) }}
+{% endmacro %}
+
+{# The files that assert_no_file_is_rejected has found, at most 20. #}
+{% macro explain_rejected_files() %}
+    {%- set explanations = [] -%}
+    {%- for file, reason, requests in run_query(
+        "select source_file, min(rejection_reason), sum(request_count) from " ~ built_relation('int_usage__rejected_hours')
+        ~ " where file_is_rejected and request_count > 0 group by source_file order by source_file limit 20"
+    ).rows -%}
+        {%- do explanations.append(
+            "no request of the spend log file " ~ file ~ " was accepted (" ~ requests ~ " " ~ reason ~ "). To fix: see the reason in"
+            ~ " docs/operating.md, then correct the file, or move it out of LITELLM_SPEND_LOGS; the other files were summed."
         ) -%}
     {%- endfor -%}
     {{ return(explanations) }}

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from loader.sandbox.server import SandboxServer
-from loader.warehouse.source import RejectedRequests, Source, warnings
+from loader.warehouse.source import ReportedRequests, Source, warnings
 from tests.support.anycost import credentials
 from tests.support.litellm.requests import spend_log
 from tests.support.project import Project, put
@@ -87,6 +87,11 @@ def test_a_file_of_which_every_request_is_rejected_fails_the_run(tmp_path: Path,
     build = project.build(tests=True, ok=False)
     assert build.code == 1
     assert "Failure in test assert_no_file_is_rejected" in build.out
+    explained = (
+        f"Error: no request of the spend log file {project.logs}/keys.jsonl was accepted (2 no_start_time). To fix:"
+    )
+    assert explained in build.out
+    assert explained in project.dbt("--quiet", "test", "--select", "assert_no_file_is_rejected", ok=False).out
     assert "PASS" in build.out
     (project.logs / "keys.jsonl").unlink()
     assert project.loader("run", "--settle-for", "0s").code == 0
@@ -101,6 +106,18 @@ def test_a_file_with_accepted_requests_before_the_window_is_not_rejected(tmp_pat
     for _ in range(2):
         project.build()
         assert project.rows("select file_is_rejected from cbf.int_usage__rejected_hours") == [(False,)]
+
+
+def test_the_example_of_a_reason_is_in_the_file_that_is_named(tmp_path: Path) -> None:
+    project = Project(tmp_path)
+    for name, request in (("a", "z-1"), ("b", "a-1")):
+        (project.logs / f"{name}.json").write_text(json.dumps(spend_log(request, START, prompt_tokens=-1)))
+    (project.logs / "good.json").write_text(json.dumps(spend_log("good", START)))
+    (project.logs / "text.jsonl").write_text('{"request_id": "cut\n')
+    project.build()
+    warnings_printed = project.loader("dry-run").err
+    assert f"2 negative_tokens ($0.004), such as z-1 in {project.logs}/a.json;" in warnings_printed
+    assert f"1 not_json ($0), such as one in {project.logs}/text.jsonl." in warnings_printed
 
 
 def test_all_requests_rejected_fails_the_run_whatever_the_files(tmp_path: Path, anycost: SandboxServer) -> None:
@@ -129,7 +146,7 @@ def test_the_warning_says_what_is_wrong_with_the_glob(path: str, hint: str) -> N
 
 
 def test_several_reasons_and_a_reason_without_an_id() -> None:
-    rejected = (RejectedRequests("no_start_time", 1, Decimal("2.50"), ""), RejectedRequests("x", 3, Decimal(0), "r"))
+    rejected = (ReportedRequests("no_start_time", 1, Decimal("2.50"), ""), ReportedRequests("x", 3, Decimal(0), "r"))
     (warning,) = warnings(Source("The table a.b", None, rejected))
     assert warning.startswith(
         "4 requests ($2.5) were rejected and not sent: 1 no_start_time ($2.5); 3 x ($0), such as r."
