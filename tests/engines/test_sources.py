@@ -170,12 +170,13 @@ def test_values_that_cannot_be_placed_are_shown_with_their_money(tmp_path: Path)
 
 
 MARKER = "my secret prompt"
+ARTIFACTS = {"DBT_WRITE_JSON": "true"}
 
 
 def said(project: Project, outcome: Outcome) -> str:
     """Everything that dbt said or wrote down."""
     written = [project.folder / "logs" / "dbt.log", project.folder / "target" / "run_results.json"]
-    return outcome.out + outcome.err + "".join(file.read_text(encoding="utf-8") for file in written if file.exists())
+    return outcome.out + outcome.err + "".join(file.read_text(encoding="utf-8") for file in written)
 
 
 def rejected(project: Project) -> list[tuple[Any, ...]]:
@@ -190,7 +191,7 @@ def total(project: Project) -> tuple[Any, ...]:
 
 
 def test_a_broken_line_is_set_aside_and_the_rest_goes_on(tmp_path: Path) -> None:
-    project = Project(tmp_path)
+    project = Project(tmp_path, settings=ARTIFACTS)
     write([spend_log("good", HOUR)], project.logs, "jsonl")
     lines = [
         json.dumps(spend_log("fine", HOUR)).encode(),
@@ -214,7 +215,7 @@ def test_a_broken_line_is_set_aside_and_the_rest_goes_on(tmp_path: Path) -> None
 
 
 def test_a_broken_csv_row_is_set_aside_and_the_rest_goes_on(tmp_path: Path) -> None:
-    project = Project(tmp_path)
+    project = Project(tmp_path, settings=ARTIFACTS)
     write([spend_log(f"r{n}", HOUR) for n in range(5)], project.logs, "csv", name="broken")
     file = project.logs / "broken.csv"
     file.write_text(file.read_text() + f"too,few,columns,{MARKER}\n")
@@ -264,7 +265,7 @@ def test_files_that_are_no_spend_logs_are_set_aside_by_name(tmp_path: Path) -> N
 
 
 def test_damaged_files_are_set_aside_by_name(tmp_path: Path, anycost: SandboxServer) -> None:
-    project = Project(tmp_path)
+    project = Project(tmp_path, settings=ARTIFACTS)
     for kind in ("parquet", "jsonl", "csv"):
         write([spend_log(kind, HOUR)], project.logs, kind, name="good")
     whole = (project.logs / "good.parquet").read_bytes()

@@ -19,7 +19,7 @@ IMPLEMENTATIONS = ("default__", "duckdb__", "postgres__", "spark__")
 @pytest.fixture(scope="module")
 def manifest(tmp_path_factory: pytest.TempPathFactory) -> Node:
     """dbt's manifest of the project, parsed without a warning."""
-    project = Project(tmp_path_factory.mktemp("parse"))
+    project = Project(tmp_path_factory.mktemp("parse"), settings={"DBT_WRITE_JSON": "true"})
     outcome = project.dbt("--warn-error", "parse")
     assert outcome.code == 0, outcome.out
     content: Node = json.loads((project.folder / "target" / "manifest.json").read_text(encoding="utf-8"))
