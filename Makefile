@@ -48,8 +48,8 @@ test-newest: ## The unit tests, and the way from spend logs to CloudZero, on Pyt
 		.venv-newest/bin/pytest -q -n auto --maxprocesses=4 tests/unit tests/engines/test_end_to_end.py; \
 	fi
 
-torture: setup ## Hundreds of random schedules of pushes, killed and cut; SEEDS=17 plays one again
-	TORTURE_SEEDS=$(SEEDS) $(BIN)/pytest -q tests/engines/test_torture.py
+torture: setup ## Hundreds of random schedules of pushes and dbt runs, killed and cut; SEEDS=17 plays one again
+	TORTURE_SEEDS=$(SEEDS) $(BIN)/pytest -q -n auto --maxprocesses=4 tests/engines/test_torture.py tests/engines/test_disturbed_runs.py
 
 test-spark: java .venv-spark/installed ## The models on Apache Spark, compared with DuckDB and PostgreSQL (installs Java 17 on Debian)
 	.venv-spark/bin/pytest tests/spark

@@ -7,6 +7,7 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -32,11 +33,23 @@ def pytest_unconfigure(config: pytest.Config) -> None:
         shutil.rmtree(os.environ.pop(CACHE), ignore_errors=True)
 
 
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Hand the counts of this worker to the process that prints the summary."""
+    if hasattr(session.config, "workeroutput"):
+        session.config.workeroutput["totals"] = dict(TOTALS)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """Add the counts of a worker of pytest-xdist."""
+    TOTALS.update(getattr(node, "workeroutput", {}).get("totals", {}))
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Print what happened in the random schedules, as evidence that they did inject faults."""
     if TOTALS:
         counts = ", ".join(f"{name} {count}" for name, count in sorted(TOTALS.items()))
-        terminalreporter.write_line(f"random schedules of pushes: {counts}")
+        terminalreporter.write_line(f"random schedules: {counts}")
 
 
 @pytest.fixture(scope="session")
