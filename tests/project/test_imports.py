@@ -12,7 +12,7 @@ from tests.support.project import ROOT
 
 # From the top down: a package may import those below it and nothing above. Modules of `loader` itself are called `ground`.
 LAYERS = ("cli", "service", "runs", "audit", "bucket", "delivery", "warehouse", "config", "ground")
-GROUND = {"errors", "lines", "money", "hours", "stopping", "progress"}
+GROUND = {"errors", "lines", "money", "hours", "stopping", "progress", "text"}
 # Packages outside of the layers, and what they may import.
 BESIDE = {"cloudzero": {"config", "ground"}, "sandbox": {"ground"}}
 # Which layers may import them.
