@@ -184,10 +184,11 @@ class AnyCost:
         """What to do about a redirect, which is not followed: it would send the key to another host."""
         try:
             target = urlsplit(answer.headers.get("Location", ""))
-            place = f" to {target.scheme}://{target.netloc.rpartition('@')[2]}" if target.netloc else ""
+            place = f"{target.scheme}://{target.netloc.rpartition('@')[2]}" if target.netloc else ""
         except ValueError:
             place = ""
-        return f" (a redirect{responses.clean(place, self._secret)}: set CLOUDZERO_API_URL to the API itself)"
+        to_place = f" to {responses.clean(place, self._secret, 200)}" if place else ""
+        return f" (a redirect{to_place}: set CLOUDZERO_API_URL to the API itself)"
 
     def _json(self, answer: Answer) -> Any:
         try:

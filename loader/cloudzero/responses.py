@@ -123,37 +123,34 @@ def month_rows(chunks: Iterable[bytes]) -> Iterator[dict[str, Any]]:
     """
     reader = _JsonReader(chunks)
     has_rows = False
-    reader.expect("{")
-    while not (reader.next_is("}") and not has_rows):
+    for _ in _members(reader, "{", "}"):
         name = reader.value()
         reader.expect(":")
-        if name == "billing_drop" and not has_rows and reader.next_is("["):
-            has_rows = True
-            yield from _items(reader)
-        elif name == "billing_drop":
+        if name != "billing_drop":
+            reader.value()
+        elif has_rows:
             raise _invalid_month()
         else:
-            reader.value()
-        if not reader.next_is(","):
-            break
-        reader.expect(",")
-    reader.expect("}")
+            has_rows = True
+            for _row in _members(reader, "[", "]"):
+                row = reader.value()
+                if not isinstance(row, dict):
+                    raise _invalid_month()
+                yield row
     reader.expect("")
     if not has_rows:
         raise _invalid_month()
 
 
-def _items(reader: _JsonReader) -> Iterator[dict[str, Any]]:
-    reader.expect("[")
-    while not reader.next_is("]"):
-        row = reader.value()
-        if not isinstance(row, dict):
-            raise _invalid_month()
-        yield row
-        if not reader.next_is(","):
-            break
-        reader.expect(",")
-    reader.expect("]")
+def _members(reader: _JsonReader, opening: str, closing: str) -> Iterator[None]:
+    """Stops at each member of an object or a list, which is then read."""
+    reader.expect(opening)
+    if not reader.next_is(closing):
+        yield
+        while reader.next_is(","):
+            reader.expect(",")
+            yield
+    reader.expect(closing)
 
 
 class _JsonReader:

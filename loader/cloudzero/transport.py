@@ -116,12 +116,13 @@ class Transport:
             return watch.result()
         # Bytes of a broken answer may still arrive, and the thread may still use the session.
         self._start_anew()
+        if gave_up is not None:
+            self._on_status("none")
+            raise gave_up
         if isinstance(watch.error, LoaderError):
             self._on_status(str(watch.status))
             raise watch.error
         self._on_status("none")
-        if gave_up is not None:
-            raise gave_up
         assert watch.error is not None  # noqa: S101
         if not isinstance(watch.error, FAILURES):
             raise watch.error
@@ -140,19 +141,15 @@ class Transport:
                 now = monotonic()
                 if self._stop.is_set and stopped_at is None:
                     stopped_at = now
-                if (stopped_at is not None and now >= stopped_at + STOP_SECONDS) or now >= watch.deadline(
-                    began, limits
-                ):
-                    watch.abort()
+                is_late = stopped_at is not None and now >= stopped_at + STOP_SECONDS
+                if (is_late or now >= watch.deadline(began, limits)) and watch.abort():
                     break
             else:
                 return None
         except BaseException:  # a second signal
             watch.abort()
             raise
-        # The answer may just have been complete.
-        if watch.done.wait(END_SECONDS) and (watch.error is None or isinstance(watch.error, LoaderError)):
-            return None
+        watch.done.wait(END_SECONDS)
         if not watch.is_sending:
             return UnknownOutcomeError(
                 f"No connection to {self._host} within {monotonic() - began:.0f} s: check that the host is right and"
@@ -248,18 +245,27 @@ class _Watch(Generic[Result]):
             self._require_not_aborted()
             self.is_sending = True
 
-    def abort(self) -> None:
-        """End the request: nothing more is sent, and a thread that waits for the socket goes on with an error."""
+    def abort(self) -> bool:
+        """End the request, unless it has just ended: nothing more is sent, and the thread finds the connection closed.
+
+        Returns:
+            Whether it was ended. The end of the connection can look like the end of an answer, so what the thread makes
+            of it does not count.
+        """
         with self._lock:
+            if self.done.is_set():
+                return False
             self._is_aborted = True
             if self._handle is not None:
                 with suppress(OSError):  # not connected any more
                     self._handle.shutdown(socket.SHUT_RDWR)
+            return True
 
-    def release(self) -> None:
-        """Close the handle."""
+    def end(self) -> None:
+        """Close the handle, and let the thread that waits go on."""
         with self._lock:
             self._close_handle()
+            self.done.set()
 
     def _require_not_aborted(self) -> None:
         if self._is_aborted:
@@ -295,8 +301,7 @@ def _work(
     except BaseException as error:  # raised again by the thread that waits
         watch.error = error
     finally:
-        watch.release()
-        watch.done.set()
+        watch.end()
 
 
 class _Received(io.RawIOBase):
@@ -304,12 +309,14 @@ class _Received(io.RawIOBase):
 
     def __init__(self, raw: io.RawIOBase, watch: _Watch[Any]) -> None:
         self._raw, self._watch = raw, watch
+        self.is_at_end = False
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer: Any) -> int | None:
         count: int | None = self._raw.readinto(buffer)
+        self.is_at_end = count == 0
         self._watch.bytes_left -= count or 0
         if self._watch.bytes_left < 0:
             raise HTTPException("the response is too large")
@@ -324,7 +331,14 @@ class _LimitedResponse(HTTPResponse):
     def __init__(self, sock: socket.socket, *arguments: Any, **options: Any) -> None:
         super().__init__(sock, *arguments, **options)
         self.fp.close()
-        self.fp = io.BufferedReader(_Received(sock.makefile("rb", buffering=0), _current.get()))
+        self._received = _Received(sock.makefile("rb", buffering=0), _current.get())
+        self.fp = io.BufferedReader(self._received)
+
+    def begin(self) -> None:
+        """Read the status and the headers, of which Python accepts a part."""
+        super().begin()
+        if self._received.is_at_end:
+            raise HTTPException("the connection was closed within the headers")
 
 
 class _WatchedConnection(HTTPConnection):
