@@ -40,18 +40,24 @@ class ConfigurationError(LoaderError):
     exit_code = ExitCode.CONFIGURATION
 
 
+class DestinationError(ConfigurationError):
+    """No request can be sent to CLOUDZERO_API_URL: its certificate, the URL or the proxy is wrong. Nothing was sent."""
+
+
 class RejectedError(LoaderError):
     """CloudZero rejected the request (400, 403, 404, 413, …). Sending it again would get the same response.
 
     Attributes:
         status: the HTTP status of the response; None if CloudZero's validation found an error and answered 200.
+        may_be_stored: the response does not say whether the body was stored: a redirect.
     """
 
     exit_code = ExitCode.REJECTED
 
-    def __init__(self, message: str, status: int | None = None) -> None:
+    def __init__(self, message: str, status: int | None = None, may_be_stored: bool = False) -> None:
         super().__init__(message)
         self.status = status
+        self.may_be_stored = may_be_stored
 
 
 class UnknownOutcomeError(LoaderError):

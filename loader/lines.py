@@ -15,6 +15,7 @@ from loader.hours import HOUR, Window
 
 HOUR_COLUMN, COST_COLUMN, AMOUNT_COLUMN = "time/usage_start", "cost/cost", "usage/amount"
 EMPTY_FINGERPRINT = "empty"  # of an hour without lines, as the model cbf_hours writes it
+MAX_EXPONENT = 40  # of a cost in USD, by its first digit
 LinesAndCost = tuple[int, Decimal]  # number of lines, cost in USD
 NO_LINES: LinesAndCost = (0, Decimal(0))
 
@@ -80,6 +81,8 @@ def sums_by_hour(rows: Iterable[Mapping[str, str]]) -> dict[datetime, LinesAndCo
     for row in rows:
         try:
             text, cost = row[HOUR_COLUMN], Decimal(row[COST_COLUMN])
+            if not cost.is_finite() or abs(cost.adjusted()) > MAX_EXPONENT:
+                raise ValueError("the cost of a row is not an amount of money")
             counts[text] += 1
             costs[text] += cost
         except (KeyError, TypeError, InvalidOperation) as error:
@@ -87,9 +90,9 @@ def sums_by_hour(rows: Iterable[Mapping[str, str]]) -> dict[datetime, LinesAndCo
     for text, count in counts.items():
         try:
             moment = datetime.fromisoformat(text)
-        except TypeError as error:
-            raise ValueError("the time of a row is not a text") from error
-        hour = (moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)).astimezone(timezone.utc)
+            hour = (moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)).astimezone(timezone.utc)
+        except (TypeError, OverflowError) as error:
+            raise ValueError("the time of a row is not a valid text") from error
         lines, cost = found.get(hour, NO_LINES)
         found[hour] = (lines + count, cost + costs[text])
     return found

@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from decimal import Decimal
 
-from loader.config.settings import DEFAULT_API_URL, Stream
+from loader.config.api_url import DEFAULT_API_URL
+from loader.config.settings import Stream
 from loader.delivery.limits import MONTH_BYTES, MONTH_ROWS, HeldBack, MonthUsage, month_usage
 from loader.delivery.plan import plan
 from loader.delivery.push_log import Entry, HourRecord, LastEvent, PushLog

@@ -149,11 +149,11 @@ def _compare(stream: OpenStream, month: Window, first: datetime | None, style: s
     from loader.cli import output
 
     month_name = f"{month.start:%Y-%m}"
-    rows = stream.options.policy.retry(lambda: stream.client.read_month(month_name), output.say)
+    held = stream.options.policy.retry(lambda: stream.client.reduce_month(month_name, rows_by_hour), output.say)
     records, hours = stream.log.records(month), stream.warehouse.hours(month)
-    differences = compare(rows_by_hour(rows), hours, records, stream.warehouse.complete_until())
+    differences = compare(held, hours, records, stream.warehouse.complete_until())
     differences = [each for each in differences if first is None or each.hour >= first]
-    _show(differences, month_name, len(rows), style, name)
+    _show(differences, month_name, sum(lines for lines, _ in held.values()), style, name)
     return differences
 
 

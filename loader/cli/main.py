@@ -12,6 +12,7 @@ import click
 from loader import __version__
 from loader.cli import audit, bucket, checks, delivery, service, tools
 from loader.errors import ExitCode, LoaderError, StoppedError
+from loader.text import printable
 
 EPILOG = """Exit codes: 0 done or nothing to do, 2 usage, 3 configuration, 4 rejected by CloudZero, 5 outcome unknown or
 not reachable, 6 stopped by a guard; 130 and 143 after Ctrl-C and SIGTERM."""
@@ -66,7 +67,7 @@ def _cannot_write(error: OSError) -> int:
 
 
 def _say(error: LoaderError) -> None:
-    click.echo(f"Error: {' '.join(str(error).split())}", err=True)
+    click.echo(f"Error: {printable(' '.join(str(error).split()))}", err=True)
 
 
 @click.group(

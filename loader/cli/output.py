@@ -14,6 +14,7 @@ from loader.delivery.answers import dry_run_answer
 from loader.lines import AMOUNT_COLUMN, COST_COLUMN, HOUR_COLUMN, HourSummary, Line
 from loader.money import decimal_text, total_usd
 from loader.progress import Bar
+from loader.text import printable
 
 # The columns that a person looks for first; the others are long, or the same in every line.
 TABLE_COLUMNS = {
@@ -25,8 +26,8 @@ TABLE_COLUMNS = {
 
 
 def say(message: str) -> None:
-    """Print a message to stderr."""
-    print(message, file=sys.stderr)  # noqa: T201
+    """Print a message to stderr; what a terminal would act on is replaced."""
+    print(printable(message, keep="\n\t"), file=sys.stderr)  # noqa: T201
 
 
 def print_dry_run(lines: Sequence[Line], hours: Sequence[HourSummary], style: str, out: TextIO) -> None:

@@ -8,16 +8,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
-from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
+from loader.config.api_url import place, read_api_url
 from loader.errors import ConfigurationError, UsageError
 
 CONNECTION_ID = "CLOUDZERO_CONNECTION_ID"
-ALLOW_HTTP = "CLOUDZERO_ALLOW_HTTP_HOST"  # the host that http:// may be used with, other than this machine
 CONNECTION_ID_FORMAT = r"(?i)conn[._-].+|[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
 MAX_CONNECTION_ID = 48  # characters; a UUID has 36
-DEFAULT_API_URL = "https://api.cloudzero.com"
 # LiteLLM's own wording, from "Missing Credentials Error" in its documentation of the CloudZero integration.
 MISSING_CREDENTIALS = (
     "CloudZero configuration missing. Please set CLOUDZERO_API_KEY and CLOUDZERO_CONNECTION_ID environment variables."
@@ -47,7 +45,7 @@ class Secret:
 
 @dataclass(frozen=True, order=True)
 class Stream:
-    """One AnyCost stream: a connection at a host. `api_url` has scheme, host and port only.
+    """One AnyCost stream: a connection at a host. `api_url` has scheme, host and port only, as `place` spells them.
 
     The host is part of the identity, so that lines sent to a sandbox do not count as sent to CloudZero.
     """
@@ -83,7 +81,7 @@ def read_streams(environ: Mapping[str, str] = os.environ) -> list[Stream]:
     Raises:
         ConfigurationError: a connection id or the URL is invalid, or two streams have the same connection id.
     """
-    api_url = _api_url(environ)
+    api_url = read_api_url(environ)
     found: dict[str, str] = {}
     for variable in sorted(environ):
         value = environ[variable].strip()
@@ -126,7 +124,7 @@ def read_all_credentials(environ: Mapping[str, str] = os.environ) -> list[Creden
         raise ConfigurationError(MISSING_CREDENTIALS)
     for each in streams:  # once more: the key may come from a file
         _require_no_key(f"{CONNECTION_ID}_{each.name.upper()}".rstrip("_"), each.connection_id, api_key.reveal())
-    return [Credentials(api_key, each.connection_id, _api_url(environ), each.name) for each in streams]
+    return [Credentials(api_key, each.connection_id, read_api_url(environ), each.name) for each in streams]
 
 
 def read_secret(environ: Mapping[str, str], name: str) -> Secret | None:
@@ -185,27 +183,8 @@ def _looks_like_a_key(connection_id: str, api_key: str) -> bool:
     )
 
 
-def _api_url(environ: Mapping[str, str]) -> str:
-    api_url = (environ.get("CLOUDZERO_API_URL", "").strip() or DEFAULT_API_URL).rstrip("/")
-    if not re.fullmatch(r"https?://[^/@\s?#]+(/[^\s?#]*)?", api_url):
-        raise ConfigurationError(
-            "CLOUDZERO_API_URL must be a URL of the form https://host[:port], without user name, password and query."
-        )
-    if re.search(r"/v2(/|$)", api_url):
-        raise ConfigurationError("CLOUDZERO_API_URL must not contain /v2: the loader adds the path itself.")
-    url = urlsplit(api_url)
-    host = url.hostname or ""
-    allowed = environ.get(ALLOW_HTTP, "").strip().lower()
-    if url.scheme == "http" and host not in ("localhost", "::1") and not host.startswith("127.") and host != allowed:
-        raise ConfigurationError(
-            f"CLOUDZERO_API_URL would send the API key unencrypted to {host}: use https://, or set {ALLOW_HTTP}={host}"
-            " if that is intended."
-        )
-    return api_url
-
-
 def _stream(connection_id: str, api_url: str, name: str) -> Stream:
-    return Stream(connection_id, "/".join(api_url.split("/")[:3]).lower(), name)
+    return Stream(connection_id, place(api_url), name)
 
 
 def read_timezone(environ: Mapping[str, str] = os.environ) -> ZoneInfo:

@@ -8,6 +8,7 @@ from datetime import datetime
 from decimal import Decimal
 
 from loader.config.settings import CONNECTION_ID
+from loader.delivery.push_log import of_place, spellings
 from loader.hours import HOUR, Window
 from loader.money import decimal_text, total_usd
 from loader.warehouse.base import Warehouse, utc
@@ -37,12 +38,13 @@ def held_elsewhere(
     if not hours:
         return
     between, bounds = warehouse.between("usage_hour", Window(min(hours), max(hours) + HOUR))
-    mark, hour = warehouse.placeholder, warehouse.moment("newest.usage_hour")
+    hour = warehouse.moment("newest.usage_hour")
+    at_host, urls = of_place(warehouse, spellings(warehouse, api_url))
     statement = f"""
         with accepted as (
             select connection_id, usage_hour, sequence, cost_usd
             from {warehouse.relation("push_log")}
-            {between} and outcome = 'accepted' and api_url = {mark}
+            {between} and outcome = 'accepted' and {at_host}
         ),
         newest as (
             select connection_id, usage_hour, max(sequence) as sequence
@@ -58,9 +60,9 @@ def held_elsewhere(
         where accepted.cost_usd > 0
         order by newest.connection_id
     """  # noqa: S608
-    found: dict[str, list[Decimal]] = {}
-    for connection_id, start, cost in warehouse.rows(statement, (*bounds, api_url)):
+    found: dict[str, dict[datetime, Decimal]] = {}
+    for connection_id, start, cost in warehouse.rows(statement, (*bounds, *urls)):
         if connection_id not in named and utc(start) in hours:
-            found.setdefault(connection_id, []).append(Decimal(cost))
+            found.setdefault(connection_id, {})[utc(start)] = Decimal(cost)
     for connection_id, costs in found.items():
-        yield HeldElsewhere(connection_id, len(costs), total_usd(costs))
+        yield HeldElsewhere(connection_id, len(costs), total_usd(costs.values()))

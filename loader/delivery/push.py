@@ -189,7 +189,7 @@ class Sender:
         with ExitStack() as stack:
             with stop.interrupting_wait():
                 warehouse = stack.enter_context(opened)
-            client = stack.enter_context(AnyCost(credentials, on_status=callbacks.responded))
+            client = stack.enter_context(AnyCost(credentials, on_status=callbacks.responded, stop=stop))
             ids = {each.connection_id for each in self.configured}
             yield OpenStream(warehouse, PushLog(warehouse, credentials.stream), client, options, ids)
 

@@ -10,10 +10,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from decimal import Decimal
+from functools import cached_property
 from uuid import uuid4
 
+from loader.config.api_url import place
 from loader.config.settings import Stream
 from loader.hours import Window
+from loader.text import storable
 from loader.warehouse.base import Warehouse, utc
 
 BEGUN, ACCEPTED, REFUSED, UNKNOWN, WITHOUT_EFFECT = "begun", "accepted", "refused", "unknown", "without_effect"
@@ -92,28 +95,33 @@ class PushLog:
         """The hours of the window (None for all) that a push ever tried to send, oldest first."""
         where, parameters = self._of_stream(window)
         relation, hour = self._warehouse.relation("push_log"), self._warehouse.moment("newest.usage_hour")
+        recorded_at = self._warehouse.moment("last_event.recorded_at")
         statement = f"""
             with events as (select * from {relation} {where}),
             newest as (
                 select
+                    api_url,
                     usage_hour,
                     max(sequence) as sequence,
                     max(case when outcome = 'accepted' then sequence end) as accepted_sequence
                 from events
-                group by usage_hour
+                group by api_url, usage_hour
             )
             select
-                {hour}, last_event.outcome, newest.accepted_sequence, accepted.fingerprint,
+                {hour}, newest.api_url, newest.sequence, {recorded_at},
+                last_event.outcome, newest.accepted_sequence, accepted.fingerprint,
                 accepted.line_count, cast(accepted.cost_usd as {self._warehouse.text_type}), accepted.byte_count,
                 cast(accepted.cost_of_all_streams_usd as {self._warehouse.text_type})
             from newest
-            inner join events as last_event on newest.sequence = last_event.sequence
-            left join events as accepted on newest.accepted_sequence = accepted.sequence
+            inner join events as last_event
+                on newest.api_url = last_event.api_url and newest.sequence = last_event.sequence
+            left join events as accepted
+                on newest.api_url = accepted.api_url and newest.accepted_sequence = accepted.sequence
             order by newest.usage_hour
         """  # noqa: S608
-        records: dict[datetime, HourRecord] = {}
-        found = self._warehouse.rows(statement, parameters)
-        for hour, outcome, accepted, fingerprint, lines, cost, size, cost_of_all in found:
+        found: dict[datetime, list[Written]] = {}
+        for row in self._warehouse.rows(statement, parameters):
+            hour, api_url, sequence, recorded_at, outcome, accepted, fingerprint, lines, cost, size, cost_of_all = row
             entry = None
             if accepted is not None:
                 entry = Entry(
@@ -124,8 +132,9 @@ class PushLog:
                     int(size or 0),
                     None if cost_of_all is None else Decimal(cost_of_all),
                 )
-            records[utc(hour)] = HourRecord(outcome, entry)
-        return records
+            written = Written(api_url, int(sequence), utc(recorded_at), HourRecord(outcome, entry))
+            found.setdefault(utc(hour), []).append(written)
+        return {hour: merged(each, self.stream.api_url) for hour, each in found.items()}
 
     def last_event(self) -> LastEvent | None:
         """The newest row of the stream; None when nothing was ever sent."""
@@ -170,8 +179,8 @@ class PushLog:
                 entry.cost,
                 entry.byte_count,
                 entry.cost_of_all,
-                drop_id or None,
-                detail[:1000] or None,
+                storable(drop_id) or None,
+                storable(detail) or None,
                 now,
             )
             for number, entry in enumerate(entries, 1)
@@ -182,16 +191,63 @@ class PushLog:
     def _of_stream(self, window: Window | None) -> tuple[str, tuple[object, ...]]:
         mark = self._warehouse.placeholder
         between, bounds = self._warehouse.between("usage_hour", window)
-        where = f"where connection_id = {mark} and api_url = {mark}"
+        condition, urls = of_place(self._warehouse, self._spellings)
+        where = f"where connection_id = {mark} and {condition}"
         if between:
             where += " and " + between.removeprefix("where ")
-        return where, (self.stream.connection_id, self.stream.api_url, *bounds)
+        return where, (self.stream.connection_id, *urls, *bounds)
+
+    @cached_property
+    def _spellings(self) -> list[str]:
+        return spellings(self._warehouse, self.stream.api_url, self.stream.connection_id)
+
+
+@dataclass(frozen=True)
+class Written:
+    """What the log has of one hour under one spelling of the stream's URL."""
+
+    api_url: str
+    sequence: int
+    recorded_at: datetime
+    record: HourRecord
+
+
+def merged(written: Sequence[Written], api_url: str) -> HourRecord:
+    """What is known of an hour that the log has under one or more spellings of the same URL.
+
+    Rows are written under `api_url`, the URL in its normal form, with a sequence above all others. Earlier versions
+    wrote each spelling as a stream with a sequence of its own, and the order of two such rows is not certain: the hour
+    is settled only if they agree, or if the newest one is certain to be the last.
+    """
+    last = max(written, key=lambda each: (each.recorded_at, each.sequence))
+    others = [each for each in written if each is not last]
+    is_last = last.api_url == api_url and all(each.sequence < last.sequence for each in others)
+    if is_last or all(each.record == last.record for each in others):
+        return last.record
+    return HourRecord(UNKNOWN, last.record.accepted)
+
+
+def spellings(warehouse: Warehouse, api_url: str, connection_id: str | None = None) -> list[str]:
+    """The URLs in the push log, of one connection or of all, that are this place; and this URL itself.
+
+    Earlier versions recorded the URL as it was configured, for example with the default port.
+    """
+    relation, mark = warehouse.relation("push_log"), warehouse.placeholder
+    where, parameters = ("", ()) if connection_id is None else (f"where connection_id = {mark}", (connection_id,))
+    known = warehouse.rows(f"select distinct api_url from {relation} {where}", parameters)  # noqa: S608
+    return sorted({api_url, *(url for (url,) in known if place(url) == api_url)})
+
+
+def of_place(warehouse: Warehouse, urls: Sequence[str]) -> tuple[str, tuple[object, ...]]:
+    """An SQL condition for rows of the push log with one of these URLs, and its parameters."""
+    return f"api_url in ({', '.join([warehouse.placeholder] * len(urls))})", tuple(urls)
 
 
 def streams(warehouse: Warehouse) -> list[Stream]:
     """All streams that a push ever sent to."""
     relation = warehouse.relation("push_log")
-    return sorted(Stream(*row) for row in warehouse.rows(f"select distinct connection_id, api_url from {relation}"))  # noqa: S608
+    found = warehouse.rows(f"select distinct connection_id, api_url from {relation}")  # noqa: S608
+    return sorted({Stream(connection_id, place(api_url)) for connection_id, api_url in found})
 
 
 def accepted_entries(records: Mapping[datetime, HourRecord]) -> Iterator[Entry]:

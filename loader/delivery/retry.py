@@ -19,7 +19,15 @@ from uuid import uuid4
 from loader.cloudzero.bad_rows import first_bad_row
 from loader.cloudzero.bodies import Body, BodyGroup
 from loader.delivery.push_log import REFUSED, UNKNOWN, WITHOUT_EFFECT
-from loader.errors import GuardError, LoaderError, RejectedError, RetryableError, StoppedError, UnknownOutcomeError
+from loader.errors import (
+    DestinationError,
+    GuardError,
+    LoaderError,
+    RejectedError,
+    RetryableError,
+    StoppedError,
+    UnknownOutcomeError,
+)
 from loader.hours import iso
 from loader.stopping import StopSignal
 
@@ -29,6 +37,7 @@ if TYPE_CHECKING:
 FIRST_WAIT, MAX_WAIT = 1.0, 60.0  # seconds before the second try, and at most between two tries
 MAX_MISCOUNTS = 3  # responses with a wrong row_count before giving up on a body
 SETTLE_FOR = timedelta(seconds=60)
+EARLIER_TRY = "An earlier try of it may have been stored."
 Result = TypeVar("Result")
 
 
@@ -125,6 +134,8 @@ class RetryPolicy:
             try:
                 return request()
             except UnknownOutcomeError as error:
+                if self.stop.is_set:
+                    continue
                 deadline = self.deadline() if deadline is None else deadline
                 wait = self.wait(tries, error)
                 if self.clock() + wait > deadline:
@@ -161,6 +172,7 @@ def deliver(
     Raises:
         RejectedError: CloudZero rejected a body; the message names its hours and, if it can be found, the row.
         UnknownOutcomeError: no definite response in time; the message names the hours.
+        DestinationError: nothing can be sent with this URL, certificate or proxy.
         StoppedError: a stop was requested.
         GuardError: the journal prevented a try.
     """
@@ -170,7 +182,7 @@ def deliver(
             if stop.is_set:
                 raise StoppedError(f"Stopped by {stop.name}.", stop.number)
             _send(group, client, policy, say, journal)
-        except (RejectedError, UnknownOutcomeError) as error:
+        except (RejectedError, UnknownOutcomeError, DestinationError) as error:
             raise type(error)(
                 f"{error} Stopped at {_hours(group)}. {_consequence(group, error)}{_left(sent, planned)}"
                 f" Sent before it: {sent.hours} hours, {sent.lines} lines."
@@ -209,12 +221,15 @@ def _send(group: BodyGroup, client: Client, policy: RetryPolicy, say: Callable[[
             journal.accepted(group, drop_id)
             return
         except RejectedError as error:
-            journal.failed(group, UNKNOWN if doubt or stored else REFUSED, str(error))
+            journal.failed(group, UNKNOWN if doubt or stored or error.may_be_stored else REFUSED, str(error))
             row = first_bad_row(group.bodies[stored], client, error)
             message = f"{error} {row}".rstrip()
             if doubt:
-                raise UnknownOutcomeError(f"{message} An earlier try of it may have been stored.") from error
-            raise RejectedError(message, error.status) from error
+                raise UnknownOutcomeError(f"{message} {EARLIER_TRY}") from error
+            raise RejectedError(message, error.status, error.may_be_stored) from error
+        except DestinationError as error:
+            journal.failed(group, UNKNOWN if doubt or stored else WITHOUT_EFFECT, str(error))
+            raise DestinationError(f"{error} {EARLIER_TRY}" if doubt else str(error)) from error
         except UnknownOutcomeError as error:
             without_effect = error.did_nothing and not stored and not doubt
             journal.failed(group, WITHOUT_EFFECT if without_effect else UNKNOWN, str(error))
@@ -223,6 +238,8 @@ def _send(group: BodyGroup, client: Client, policy: RetryPolicy, say: Callable[[
             if group.operation == "sum" and answered and (doubt or not error.did_nothing):
                 raise
             doubt = doubt or not error.did_nothing
+            if policy.stop.is_set:
+                raise _stopped(policy.stop, group, doubt) from error
             deadline = policy.deadline() if deadline is None else deadline
             wait = policy.wait(tries, error)
             if miscounts >= MAX_MISCOUNTS or policy.clock() + wait > deadline:
@@ -235,17 +252,25 @@ def _send(group: BodyGroup, client: Client, policy: RetryPolicy, say: Callable[[
             say(f"{error} Trying {_hours(group)} again in {wait:.0f} s.")
             policy.sleep(wait)
             if policy.stop.is_set:
-                state = "may be stored" if doubt else "was not stored"
-                raise StoppedError(
-                    f"Stopped by {policy.stop.name} between two tries of {_hours(group)}, which {state}.",
-                    policy.stop.number,
-                ) from error
+                raise _stopped(policy.stop, group, doubt) from error
         except KeyboardInterrupt as error:
             journal.failed(group, UNKNOWN, f"ended by {policy.stop.name}")
             raise StoppedError(
                 f"Ended by {policy.stop.name} while {_hours(group)} was being sent; it may be stored.",
                 policy.stop.number,
             ) from error
+        except LoaderError:
+            raise  # of the journal itself
+        except Exception as error:
+            # A bug in the loader. The body may be stored, so that it must not be the last word that it was begun.
+            journal.failed(group, UNKNOWN, f"internal error: {type(error).__name__}")
+            raise
+
+
+def _stopped(stop: StopSignal, group: BodyGroup, doubt: bool) -> StoppedError:
+    """The error after a failed try of a group, if a stop was requested; `doubt` is whether a try may be stored."""
+    state = "may be stored" if doubt else "was not stored"
+    return StoppedError(f"Stopped by {stop.name} after a try of {_hours(group)}, which {state}.", stop.number)
 
 
 def _left(sent: Sent, planned: Sequence[datetime]) -> str:
@@ -257,8 +282,10 @@ def _consequence(group: BodyGroup, error: LoaderError) -> str:
     """What may be stored after the failure, and what to do about it."""
     if len(group.bodies) > 1:
         return "That hour may be stored in part; running the same command again replaces it."
-    if isinstance(error, RejectedError):
+    if isinstance(error, RejectedError) and not error.may_be_stored:
         return "Nothing of it was stored."
+    if isinstance(error, DestinationError):
+        return "Run the same command again when that is corrected."
     if group.operation == "sum":
         return "It may have been added: check CloudZero's rows of those hours before you send them again."
     return "Running the same command again is safe: it sends the whole hours again."

@@ -20,6 +20,7 @@ from typing import BinaryIO
 
 from loader.errors import ConfigurationError, LockedError, StoppedError
 from loader.stopping import StopSignal
+from loader.warehouse.base import pooler_hint
 
 # Data tests belong in a daily `dbt build`; a model that fails also fails here.
 BUILD = ("build", "--exclude-resource-type", "test", "--exclude-resource-type", "unit_test")
@@ -77,7 +78,8 @@ def build_models(
             message = last_error(_tail(output))
             if "Could not set lock on file" in message:
                 raise LockedError(f"dbt could not get exclusive access to the DuckDB file: {message}")
-            raise ConfigurationError(f"dbt failed: {message or f'exit code {code}, without an error message.'}")
+            message = f"{message}{pooler_hint(message)}" or f"exit code {code}, without an error message."
+            raise ConfigurationError(f"dbt failed: {message}")
 
 
 def kill_running() -> None:

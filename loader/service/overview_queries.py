@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 
 from loader.config.settings import Stream
-from loader.delivery.push_log import ACCEPTED, BEGUN
+from loader.delivery.push_log import ACCEPTED, BEGUN, of_place, spellings
 from loader.hours import HOUR, Window, iso
 from loader.lines import AMOUNT_COLUMN, COST_COLUMN, HOUR_COLUMN, HourSummary, Line
 from loader.money import decimal_text, total_usd
@@ -121,13 +121,14 @@ def pushes(warehouse: Warehouse, stream: Stream, now: datetime, days: int) -> li
     """The latest pushes of the last `days`, newest first, with the last outcome of each of their hours."""
     mark, log = warehouse.placeholder, warehouse.relation("push_log")
     began_at, ended_at = warehouse.moment("newest.began_at"), warehouse.moment("newest.ended_at")
+    at_place, urls = of_place(warehouse, spellings(warehouse, stream.api_url, stream.connection_id))
     statement = f"""
         with events as (
             select
                 push_id, operation, outcome, line_count, byte_count, cost_usd, detail, recorded_at, sequence,
                 row_number() over (partition by push_id, usage_hour order by sequence desc) as from_last
             from {log}
-            where connection_id = {mark} and api_url = {mark} and recorded_at >= {mark}
+            where connection_id = {mark} and {at_place} and recorded_at >= {mark}
         ),
         newest as (
             select push_id, max(sequence) as sequence, min(recorded_at) as began_at, max(recorded_at) as ended_at
@@ -147,9 +148,9 @@ def pushes(warehouse: Warehouse, stream: Stream, now: datetime, days: int) -> li
         order by newest.sequence desc, events.outcome
     """  # noqa: S608
     first = (now - timedelta(days=days)).replace(tzinfo=None)
-    by_push: dict[int, list[tuple[object, ...]]] = defaultdict(list)
-    for sequence, *rest in warehouse.rows(statement, (stream.connection_id, stream.api_url, first)):
-        by_push[int(sequence)].append(tuple(rest))
+    by_push: dict[tuple[int, object], list[tuple[object, ...]]] = defaultdict(list)
+    for sequence, *rest in warehouse.rows(statement, (stream.connection_id, *urls, first)):
+        by_push[int(sequence), rest[0]].append(tuple(rest))
     return [_push(rows) for rows in by_push.values()]
 
 

@@ -25,7 +25,7 @@ from loader.stopping import StopSignal
 # Beyond this number uvicorn answers every request with 503, probes included. `RequestLimits` refuses requests long
 # before; this limit is for idle connections.
 MAX_CONNECTIONS = 8 * MAX_REQUESTS
-# A request to CloudZero times out after 120 s, so an export that was asked to stop has ended by then.
+# An export that was asked to stop ends within seconds, or after a body that is still being sent.
 DRAIN_SECONDS = 135
 
 

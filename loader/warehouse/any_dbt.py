@@ -215,10 +215,13 @@ def open_to_push(
     wait: float,
     say: Callable[[str], None],
 ) -> Iterator[DbtWarehouse]:
-    """See `base.open_for_push`. The lock is of this host and user, because engines have no lock in common."""
+    """See `base.open_for_push`. The lock is of this host and user, because engines have no lock in common.
+
+    It is the connection's, whatever the target and the URL.
+    """
     require_adapter(target)
     with (
-        host_lock(f"{target.type} {target.name} {target.schema} {stream}", str(stream), wait, say),
+        host_lock(f"push to {stream.connection_id}", stream.connection_id, wait, say),
         open_to_read(target, lock_timeout, say) as warehouse,
     ):
         yield warehouse

@@ -294,3 +294,13 @@ def first_line(error: Exception) -> str:
     """The first line of an engine's error message, without a trailing period."""
     lines = str(error).strip().splitlines()
     return lines[0].rstrip(". ") if lines else type(error).__name__
+
+
+def pooler_hint(message: str) -> str:
+    """What to do about PgBouncer's refusal of a startup parameter; empty for other messages."""
+    if "unsupported startup parameter" not in message:
+        return ""
+    return (
+        ". PgBouncer accepts no such parameter in a connection's start: leave `search_path` out of profiles.yml and"
+        " PGOPTIONS out of the environment, or add the parameter to ignore_startup_parameters in pgbouncer.ini."
+    )

@@ -21,12 +21,12 @@ def state_folder(environ: Mapping[str, str] = os.environ) -> Path:
 
 
 @contextmanager
-def host_lock(name: str, stream: str, wait: float, say: Callable[[str], None]) -> Iterator[None]:
+def host_lock(name: str, connection_id: str, wait: float, say: Callable[[str], None]) -> Iterator[None]:
     """Hold the lock of this name until the block ends.
 
     Args:
         name: the name of the lock, with any characters.
-        stream: the name of the stream in messages.
+        connection_id: the connection, for messages.
         wait: seconds to wait for another process.
         say: called with a message for the user when it has to wait.
 
@@ -54,15 +54,15 @@ def host_lock(name: str, stream: str, wait: float, say: Callable[[str], None]) -
             except BlockingIOError as error:
                 if time.monotonic() >= deadline:
                     raise LockedError(
-                        f"Another push to {stream} is in progress on this host, and CloudZero supports one at a time"
-                        " for a stream: try again when it has finished, or wait for it with --wait."
+                        f"Another push to {connection_id} is in progress on this host, and CloudZero supports one at"
+                        " a time for a stream: try again when it has finished, or wait for it with --wait."
                     ) from error
             except OSError as error:
                 raise ConfigurationError(
                     f"{path} cannot be locked: {error.strerror or type(error).__name__}."
                 ) from error
             if not has_said_so:
-                say(f"Waiting for another push to {stream}.")
+                say(f"Waiting for another push to {connection_id}.")
                 has_said_so = True
             time.sleep(0.2)
         yield

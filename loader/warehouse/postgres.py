@@ -16,7 +16,8 @@ from psycopg2.extras import execute_values
 from loader.config.profiles import Target
 from loader.config.settings import Stream
 from loader.errors import ConfigurationError, LockedError
-from loader.warehouse.base import BATCH_ROWS, first_line, not_built, quoted, utc
+from loader.text import ascii_only
+from loader.warehouse.base import BATCH_ROWS, first_line, not_built, pooler_hint, quoted, utc
 from loader.warehouse.json_rows import JsonWarehouse
 
 # Keys of a dbt profile that are also parameters of libpq.
@@ -33,6 +34,7 @@ LIBPQ_OPTIONS = (
     "connect_timeout",
     "keepalives_idle",
 )
+UNICODE = {"UTF8", "UNICODE"}  # PostgreSQL's and psycopg2's names of UTF-8
 KEEPALIVES = {"tcp_keepalives_idle": 30, "tcp_keepalives_interval": 10, "tcp_keepalives_count": 3}  # seconds, probes
 
 
@@ -74,8 +76,13 @@ class PostgresWarehouse(JsonWarehouse):
                 f" ({first_line(error)}). Run the same command again to continue."
             ) from error
         names = ", ".join(map(quoted, columns))
+        # Not every character exists in the encodings of other databases and clients.
+        encodings = {self._writer.encoding, self._writer.info.parameter_status("server_encoding")}
+        if not encodings <= UNICODE:
+            rows = [[ascii_only(each) if isinstance(each, str) else each for each in row] for row in rows]
         try:
             with self._writer, self._writer.cursor() as cursor:
+                _begin(cursor, self.target)
                 execute_values(cursor, f"insert into {self.relation(relation)} ({names}) values %s", rows)  # noqa: S608
         except psycopg2.Error as error:
             raise self._described(error, "write to") from error
@@ -132,54 +139,68 @@ def open_to_push(
     after the lock.
     """
     with closing(_connect(target)) as lock:
-        _take_lock(lock, stream, wait, say)
+        _take_lock(lock, target, stream, wait, say)
         with closing(_connect(target)) as writer, closing(_connect_reader(target)) as reader:
             yield PostgresWarehouse(target, reader, writer, lock)
 
 
-def _take_lock(connection: Any, stream: Stream, wait: float, say: Callable[[str], None]) -> None:
-    digest = hashlib.sha256(f"litellm-cbf push to {stream}".encode()).digest()
+def _take_lock(connection: Any, target: Target, stream: Stream, wait: float, say: Callable[[str], None]) -> None:
+    """Lock the stream's connection id: CloudZero takes one request at a time for it, whatever the URL says."""
+    connection_id = stream.connection_id
+    digest = hashlib.sha256(f"litellm-cbf push to {connection_id}".encode()).digest()
     key = int.from_bytes(digest[:8], "big", signed=True)
     deadline, has_said_so = time.monotonic() + wait, False
     try:
         with connection.cursor() as cursor:
-            _allow_long_transaction(cursor)
+            _begin(cursor, target, is_long=True)
             while True:
                 cursor.execute("select pg_try_advisory_xact_lock(%s)", (key,))
                 if cursor.fetchone()[0]:
                     return
                 if time.monotonic() >= deadline:
                     raise LockedError(
-                        f"Another push to {stream} is in progress, and CloudZero supports one at a time for a stream:"
-                        " try again when it has finished, or wait for it with --wait."
+                        f"Another push to {connection_id} is in progress, and CloudZero supports one at a time for a"
+                        " stream: try again when it has finished, or wait for it with --wait."
                     )
                 if not has_said_so:
-                    say(f"Waiting for another push to {stream}.")
+                    say(f"Waiting for another push to {connection_id}.")
                     has_said_so = True
                 time.sleep(0.2)
     except psycopg2.Error as error:
         raise ConfigurationError(f"Could not take the push lock in PostgreSQL: {first_line(error)}.") from error
 
 
-def _allow_long_transaction(cursor: Any) -> None:
-    """Let the transaction stay idle while the loader waits for CloudZero.
+def _begin(cursor: Any, target: Target, is_long: bool = False) -> None:
+    """Configure the transaction that the cursor's first statement begins.
 
-    With the TCP keepalives, the server notices within a minute when a client has vanished, and releases its lock and
-    snapshot.
+    Everything is local to the transaction. PgBouncer in transaction mode accepts no `options` at the start of a
+    connection, and gives the next transaction to another session, in which settings of a session would be missing or
+    someone else's.
+
+    Args:
+        cursor: of a connection without an open transaction.
+        target: its profile may have a role.
+        is_long: let the transaction stay idle while the loader waits for CloudZero. With the TCP keepalives, the server
+            notices within a minute when a client has vanished, and releases its lock and snapshot.
     """
-    cursor.execute("set idle_in_transaction_session_timeout = 0")
-    for name, value in KEEPALIVES.items():
-        cursor.execute(f"set {name} = {value}")
+    settings: dict[str, str | int] = {"timezone": "UTC"}
+    if is_long:
+        settings |= {"idle_in_transaction_session_timeout": 0, **KEEPALIVES}
+    if role := target.options.get("role"):
+        cursor.execute(f"set local role {quoted(str(role))}")
+    for name, value in settings.items():
+        cursor.execute(f"set local {name} = %s", (value,))
 
 
 def _connect_reader(target: Target) -> Any:
     connection = _connect(target)
-    try:
-        with connection, connection.cursor() as cursor:
-            _allow_long_transaction(cursor)
-    except psycopg2.Error as error:
-        raise ConfigurationError(f"Could not configure the PostgreSQL session: {first_line(error)}.") from error
     connection.set_session(isolation_level="REPEATABLE READ", readonly=True)
+    try:
+        with connection.cursor() as cursor:
+            _begin(cursor, target, is_long=True)
+    except psycopg2.Error as error:
+        connection.close()
+        raise ConfigurationError(f"Could not configure the PostgreSQL transaction: {first_line(error)}.") from error
     return connection
 
 
@@ -192,14 +213,10 @@ def _connect(target: Target) -> Any:
     }
     arguments: dict[str, Any] = {"connect_timeout": 10, "application_name": "litellm-cbf loader"} | given
     try:
-        connection = psycopg2.connect(**arguments, options="-c timezone=UTC")
-        if role := options.get("role"):
-            with connection.cursor() as cursor:
-                cursor.execute(f"set role {quoted(str(role))}")
-            connection.commit()
+        return psycopg2.connect(**arguments)
     except psycopg2.Error as error:
         place = f"{arguments.get('dbname', '')} at {arguments.get('host', 'the default host')}"
         raise ConfigurationError(
-            f"PostgreSQL database {place} of target {target.name!r} cannot be reached: {first_line(error)}"
+            f"PostgreSQL database {place} of target {target.name!r} cannot be reached:"
+            f" {first_line(error)}{pooler_hint(str(error))}"
         ) from error
-    return connection

@@ -18,6 +18,7 @@ from tests.docs.blocks import ROOT
 from tests.docs.world import CONNECTION, KEY, sandbox
 from tests.support.litellm.requests import spend_log
 from tests.support.project import Project, put
+from tests.support.wire import answering, certificate
 
 TABLE = (ROOT / "README.md").read_text("utf-8").split("## Exit codes")[1].split("\n## ")[0]
 HOUR = timedelta(hours=1)
@@ -99,6 +100,18 @@ def test_3_configuration_and_an_unreachable_database(settings: dict[str, str], b
     outcome = built.loader("push", "--window", "pending", **settings)
     assert outcome.code == 3, outcome.err
     assert outcome.err.count("\n") == 1
+
+
+def test_3_a_certificate_that_is_not_accepted(built: Project, tmp_path: Path) -> None:
+    with answering(lambda *_: None, tls=certificate(tmp_path).context) as wire:
+        settings = {"CLOUDZERO_API_URL": wire.url, "CLOUDZERO_CONNECTION_ID": "never-used"}
+        outcome = built.loader("push", "--window", "pending", REQUESTS_CA_BUNDLE="", **settings)
+        assert outcome.code == 3, outcome.err
+        assert outcome.err.count("\n") == 1
+        assert "self-signed certificate" in outcome.err
+        assert wire.requests == []
+    last = "select outcome from cbf.push_log where connection_id = 'never-used' order by sequence desc limit 1"
+    assert built.rows(last) == [("without_effect",)]
 
 
 def test_4_rejected(built: Project) -> None:

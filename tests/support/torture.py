@@ -39,12 +39,13 @@ def run_loader(environment: dict[str, str], arguments: list[str], output: str) -
     sys.stdout = sys.stderr = Path(output).open("w", buffering=1, encoding="utf-8")  # noqa: SIM115
 
     import loader.cloudzero.client
+    import loader.cloudzero.responses
     import loader.delivery.retry
     from loader.cli.main import main
 
-    retry_after = loader.cloudzero.client._retry_after
+    retry_after = loader.cloudzero.responses.retry_after
     loader.delivery.retry.FIRST_WAIT, loader.delivery.retry.MAX_WAIT = 0.004, 0.03
-    loader.cloudzero.client._retry_after = lambda value: (retry_after(value) or 0) * 0.01
+    loader.cloudzero.responses.retry_after = lambda value: (retry_after(value) or 0) * 0.01
     _, on_status = loader.cloudzero.client.AnyCost.__init__.__defaults__ or ()
     loader.cloudzero.client.AnyCost.__init__.__defaults__ = ((1.0, READ_TIMEOUT), on_status)
     main(arguments, prog_name="loader")
