@@ -13,6 +13,7 @@ from decimal import Decimal
 from uuid import uuid4
 
 from loader.config.settings import Stream
+from loader.delivery.log_check import require_valid
 from loader.hours import Window
 from loader.warehouse.base import Warehouse, utc
 
@@ -86,10 +87,16 @@ class PushLog:
         self._warehouse = warehouse
         self.stream = stream
         self._sequence: int | None = None
+        self._is_valid = False
         self.push_id = str(uuid4())
 
     def records(self, window: Window | None = None) -> dict[datetime, HourRecord]:
-        """The hours of the window (None for all) that a push ever tried to send, oldest first."""
+        """The hours of the window (None for all) that a push ever tried to send, oldest first.
+
+        Raises:
+            ConfigurationError: the log has rows that no push has written, or as `Warehouse.batches`.
+        """
+        self._require_valid()
         where, parameters = self._of_stream(window)
         relation, hour = self._warehouse.relation("push_log"), self._warehouse.moment("newest.usage_hour")
         statement = f"""
@@ -128,7 +135,12 @@ class PushLog:
         return records
 
     def last_event(self) -> LastEvent | None:
-        """The newest row of the stream; None when nothing was ever sent."""
+        """The newest row of the stream; None when nothing was ever sent.
+
+        Raises:
+            ConfigurationError: as `records`.
+        """
+        self._require_valid()
         where, parameters = self._of_stream(None)
         statement = (
             f"select sequence, outcome, coalesce(detail, ''), {self._warehouse.moment('recorded_at')}"  # noqa: S608
@@ -179,6 +191,12 @@ class PushLog:
         self._warehouse.append("push_log", COLUMNS, rows)
         self._sequence += len(rows)
 
+    def _require_valid(self) -> None:
+        """Check all rows of the stream, once: the warehouse is read from one snapshot."""
+        if not self._is_valid:
+            require_valid(self._warehouse, *self._of_stream(None))
+            self._is_valid = True
+
     def _of_stream(self, window: Window | None) -> tuple[str, tuple[object, ...]]:
         mark = self._warehouse.placeholder
         between, bounds = self._warehouse.between("usage_hour", window)
@@ -189,7 +207,12 @@ class PushLog:
 
 
 def streams(warehouse: Warehouse) -> list[Stream]:
-    """All streams that a push ever sent to."""
+    """All streams that a push ever sent to.
+
+    Raises:
+        ConfigurationError: the log has rows that no push has written, or as `Warehouse.batches`.
+    """
+    require_valid(warehouse)
     relation = warehouse.relation("push_log")
     return sorted(Stream(*row) for row in warehouse.rows(f"select distinct connection_id, api_url from {relation}"))  # noqa: S608
 
