@@ -12,8 +12,9 @@ from loader.warehouse.base import Warehouse
 
 OUTCOMES = ("begun", "accepted", "refused", "unknown", "without_effect")
 FIRST, LAST = "cast('2000-01-01 00:00:00' as timestamp)", "cast('2100-01-01 00:00:00' as timestamp)"
-# In PostgreSQL, NaN is greater than any number, and infinite timestamps are out of range.
-LARGEST = 10**15
+LARGEST = 10**15  # lines or bytes of an hour
+NOT_A_NUMBER = "('NaN', 'Infinity', '-Infinity')"  # values of PostgreSQL's numeric
+TEXT = "{text_type}"  # as the engine calls it
 PROBLEMS = {
     "sequence": "sequence is null or sequence < 1",
     "usage_hour": (
@@ -24,8 +25,8 @@ PROBLEMS = {
     "recorded_at": f"recorded_at is null or recorded_at < {FIRST} or recorded_at >= {LAST}",
     "line_count": f"line_count < 0 or line_count > {LARGEST}",
     "byte_count": f"byte_count < 0 or byte_count > {LARGEST}",
-    "cost_usd": f"cost_usd < -{LARGEST} or cost_usd > {LARGEST}",
-    "cost_of_all_streams_usd": f"cost_of_all_streams_usd < -{LARGEST} or cost_of_all_streams_usd > {LARGEST}",
+    "cost_usd": f"cast(cost_usd as {TEXT}) in {NOT_A_NUMBER}",
+    "cost_of_all_streams_usd": f"cast(cost_of_all_streams_usd as {TEXT}) in {NOT_A_NUMBER}",
     "connection_id": "connection_id is null",
     "api_url": "api_url is null",
 }
@@ -43,21 +44,21 @@ def require_valid(warehouse: Warehouse, where: str = "", parameters: Sequence[ob
         ConfigurationError: there is such a row; with its sequence, the column, and what to do. Or as
             `Warehouse.batches`.
     """
-    any_problem = " or ".join(PROBLEMS.values())
+    problems = {column: each.replace(TEXT, warehouse.text_type) for column, each in PROBLEMS.items()}
     found = ", ".join(
-        f"min(case when {problem} then coalesce(sequence, 0) end) as {column}_of"
-        for column, problem in PROBLEMS.items()
+        f"min(case when {problem} then coalesce(sequence, 0) end) as in_{column}"
+        for column, problem in problems.items()
     )
     statement = f"""
         select
-            sum(case when {any_problem} then 1 else 0 end) as invalid_rows,
+            sum(case when {" or ".join(problems.values())} then 1 else 0 end) as invalid_rows,
             count(*) - count(distinct connection_id || ' ' || api_url || ' ' || cast(sequence as {warehouse.text_type}))
                 as repeated_rows,
             {found}
         from {warehouse.relation("push_log")} {where}
     """  # noqa: S608
     for invalid, repeated, *sequences in warehouse.rows(statement, tuple(parameters)):
-        for column, sequence in zip(PROBLEMS, sequences, strict=True):
+        for column, sequence in zip(problems, sequences, strict=True):
             if sequence is not None:
                 others = f" (and {int(invalid) - 1:,} more)" if invalid > 1 else ""
                 raise _edited(f"the row with sequence {sequence or 'null'}{others} has no valid {column}")

@@ -37,7 +37,7 @@ def test_an_edited_row_is_reported(pushed: BuiltWarehouse) -> None:
         "outcome": ("null", "'sent'", "'Accepted'"),
         "line_count": ("-1",),
         "byte_count": ("-1",),
-        "cost_usd": ("-10000000000000000000",) + (("'NaN'",) if project.database else ()),
+        "cost_usd": ("'NaN'",) if project.database else (),
         "connection_id": ("null",),
     }
 
