@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from loader import __version__
-from loader.cli import audit, bucket, checks, delivery, service, tools
+from loader.cli import audit, backup, bucket, checks, delivery, service, tools
 from loader.errors import ExitCode, LoaderError, StoppedError
 
 EPILOG = """Exit codes: 0 done or nothing to do, 2 usage, 3 configuration, 4 rejected by CloudZero, 5 outcome unknown or
@@ -91,6 +91,8 @@ for command in (
     audit.reconcile,
     checks.check,
     bucket.drop,
+    backup.backup,
+    backup.restore,
     tools.sample,
     tools.sandbox,
 ):

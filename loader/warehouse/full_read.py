@@ -9,6 +9,7 @@ from loader.errors import ConfigurationError
 from loader.warehouse.base import Warehouse, quoted
 from loader.warehouse.damage import RESTORE
 
+HEADERS = 3 * 4096  # bytes before the first block of a DuckDB file
 # Tables of the project, for engines whose catalog is not read.
 TABLES = (
     "base_litellm__billed_jobs",
@@ -27,27 +28,27 @@ def read_tables(warehouse: Warehouse) -> dict[str, int]:
         The number of rows of each table.
 
     Raises:
-        ConfigurationError: a table is damaged or cannot be read, or the DuckDB file is shorter than it says.
+        ConfigurationError: a table is damaged or cannot be read.
     """
     return {table: _read(warehouse, table, columns) for table, columns in _tables(warehouse).items()}
 
 
 def require_full_length(warehouse: Warehouse, path: Path) -> None:
-    """Fail if a DuckDB file ends before its last block, even if that holds nothing now.
+    """Fail if a DuckDB file is too short for its blocks. Free blocks at its end may be missing: DuckDB cuts them off.
 
     Args:
         warehouse: the open file.
         path: its path.
 
     Raises:
-        ConfigurationError: it does.
+        ConfigurationError: it is too short.
     """
     statement = (
-        "select cast(block_size * total_blocks as bigint) from pragma_database_size()"
+        "select cast(block_size as bigint), cast(used_blocks as bigint) from pragma_database_size()"
         " where database_name = current_database()"
     )
-    for (size,) in warehouse.rows(statement):
-        if path.stat().st_size < size:
+    for block_size, used_blocks in warehouse.rows(statement):
+        if path.stat().st_size < HEADERS + block_size * used_blocks:
             raise ConfigurationError(f"The DuckDB file {path} is damaged (its end is missing): {RESTORE}")
 
 
