@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 def backup(target: TargetOptions, file: Path) -> None:
     """Copy the warehouse, a DuckDB file, to a new FILE, and read the copy in full.
 
-    Others may read the warehouse meanwhile. A push or a run of dbt is waited for, and waits. The copy has the hourly
-    history and the push log, and only this user may read it.
+    Others may read the warehouse meanwhile. Waits for a push or a run of dbt, and they wait for it. The copy has the
+    hourly history and the push log, and only this user may read it.
 
     \b
     loader backup /backups/spend-2024-01-15.duckdb
