@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import shutil
 import stat
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -155,6 +157,26 @@ def test_a_link_to_the_file_stays_a_link(pushed: BuiltWarehouse, tmp_path: Path)
     assert project.loader("restore", str(copy), LOADER_DUCKDB_PATH=str(link)).code == 0
     assert link.is_symlink()
     assert len(list(project.folder.glob("spend.duckdb.replaced-*"))) == 1
+
+
+def test_what_is_only_in_the_write_ahead_log_is_copied(pushed: BuiltWarehouse, tmp_path: Path) -> None:
+    """As a process leaves it that was killed after a commit."""
+    project, by_hand = pushed.project, tmp_path / "by_hand"
+    killed = (
+        "import duckdb, os, sys; opened = duckdb.connect(sys.argv[1]);"
+        " opened.execute('create table cbf.late as select 7 as i'); os._exit(9)"
+    )
+    subprocess.run([sys.executable, "-c", killed, str(project.duckdb_file)], check=False)
+    log = Path(f"{project.duckdb_file}.wal")
+    assert log.exists()
+    shutil.copy(project.duckdb_file, by_hand)
+    shutil.copy(log, f"{by_hand}.wal")
+    assert project.loader("backup", str(tmp_path / "copy")).code == 0
+    for copy in (tmp_path / "copy", by_hand):
+        project.duckdb_file.write_bytes(b"")
+        assert project.loader("restore", str(copy)).code == 0
+        assert project.rows("select i from cbf.late") == [(7,)]
+        assert not log.exists()
 
 
 def test_a_copy_works_under_another_file_name(pushed: BuiltWarehouse, tmp_path: Path) -> None:

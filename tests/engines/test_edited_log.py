@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 
 from loader.config.profiles import read_target
@@ -10,9 +12,11 @@ from loader.delivery import log_check, push_log
 from loader.delivery.push_log import PushLog, streams
 from loader.errors import ConfigurationError
 from loader.sandbox.server import SandboxServer
-from loader.warehouse.base import open_warehouse
+from loader.service.overview import read_overview
+from loader.service.snapshot import read_snapshot
+from loader.warehouse.base import Warehouse, open_warehouse
 from tests.support.anycost import CONNECTION, credentials
-from tests.support.warehouse import BuiltWarehouse, Usage
+from tests.support.warehouse import START, BuiltWarehouse, Usage
 
 
 @pytest.fixture
@@ -41,21 +45,29 @@ def test_an_edited_row_is_reported(pushed: BuiltWarehouse) -> None:
         "connection_id": ("null",),
     }
 
+    reads: dict[str, Callable[[Warehouse], object]] = {
+        "records": lambda opened: PushLog(opened, stream).records(),
+        "last_event": lambda opened: PushLog(opened, stream).last_event(),
+        "metrics": lambda opened: read_snapshot(opened, [stream], None),
+        "page": lambda opened: read_overview(opened, [stream], START, None),
+        "streams": streams,
+    }
+
     def problem(read: str) -> str:
         with open_warehouse(read_target(None, None, project.environment()), 5, print) as opened:
             try:
-                _ = streams(opened) if read == "streams" else getattr(PushLog(opened, stream), read)()
+                reads[read](opened)
             except ConfigurationError as error:
                 return str(error)
         return ""
 
-    for read in ("records", "last_event", "streams"):
+    for read in reads:
         assert problem(read) == ""
     project.write("create table cbf.kept as select * from cbf.push_log")
     for column, values in edits.items():
         for value in values:
             project.write(f"update cbf.push_log set {column} = {value} where sequence = 5")
-            for read in ("streams",) if column == "connection_id" else ("records", "last_event", "streams"):
+            for read in ("streams",) if column == "connection_id" else reads:
                 assert f"the row with sequence 5 has no valid {column}. Restore" in problem(read), (column, value)
             project.write("delete from cbf.push_log; insert into cbf.push_log select * from cbf.kept")
     project.write("update cbf.push_log set sequence = null where sequence > 4")
