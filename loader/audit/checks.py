@@ -6,9 +6,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
+from loader.audit.deep_checks import DeepChecks
 from loader.cloudzero.bodies import body_groups
 from loader.config.profiles import Target, read_target
-from loader.config.settings import Credentials, read_all_credentials
+from loader.config.settings import Credentials, read_all_credentials, read_streams
 from loader.delivery.streams import display_name, require_connection_ids
 from loader.errors import LoaderError, RejectedError
 from loader.hours import iso
@@ -33,9 +34,16 @@ class Check:
 
 
 def run(
-    target_name: str | None, profiles_dir: str | None, lock_timeout: float, say: Callable[[str], None]
+    target_name: str | None,
+    profiles_dir: str | None,
+    lock_timeout: float,
+    say: Callable[[str], None],
+    deep: bool = False,
 ) -> list[Check]:
-    """Run all checks in order, CloudZero's for each stream. A failure does not stop checks that can still run."""
+    """Run all checks in order, CloudZero's for each stream. A failure does not stop checks that can still run.
+
+    With `deep`, everything in the warehouse and the source is read and compared as well.
+    """
     checks: list[Check] = []
 
     def attempt(name: str, look: Callable[[], str]) -> bool:
@@ -82,9 +90,23 @@ def run(
         ids = ", ".join(f"{each.name}={each.connection_id}" if each.name else each.connection_id for each in given)
         return f"connection {ids} at {given[0].api_url}"
 
+    def read_everything() -> None:
+        deeply = DeepChecks(lambda: open_warehouse(targets[0], lock_timeout, say), tuple(read_streams()))
+        if not attempt("tables", deeply.tables):
+            return  # the others read the same tables
+        attempt("lines", deeply.lines)
+        attempt("push log", deeply.push_log)
+        try:
+            detail, is_warning = deeply.source()
+            checks.append(Check("spend logs", detail, warning=is_warning))
+        except LoaderError as error:
+            checks.append(Check("spend logs", str(error), error))
+
     has_profile, has_credentials = attempt("profile", profile), attempt("credentials", credentials)
     if has_profile and attempt("views", views):
         source()
+        if deep:
+            read_everything()
     if has_credentials:
         for each in given:
             name = "cloudzero" if len(given) == 1 else f"cloudzero ({display_name(each.name)})"

@@ -124,8 +124,11 @@ def _show(results: Sequence[Validated], with_stream: bool, style: str) -> None:
 
 @click.command()
 @target_options
+@click.option(
+    "--deep", is_flag=True, help="Also read every table and all spend logs in full, and compare hours, lines and log."
+)
 @options.table_or_json
-def check(target: TargetOptions, style: str) -> None:
+def check(target: TargetOptions, deep: bool, style: str) -> None:
     """Check profile, views, key and connection, and let CloudZero validate one line; nothing is stored.
 
     Exits with the exit code of the first check that fails.
@@ -133,7 +136,7 @@ def check(target: TargetOptions, style: str) -> None:
     from loader.audit import checks
     from loader.cli import output
 
-    results = checks.run(target.target, target.profiles_dir, target.lock_seconds, output.say)
+    results = checks.run(target.target, target.profiles_dir, target.lock_seconds, output.say, deep)
     if style == "json":
         found = [
             {"check": each.name, "ok": each.error is None, "warning": each.warning, "detail": each.detail}

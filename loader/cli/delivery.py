@@ -44,6 +44,7 @@ def dry_run(target: TargetOptions, hours: HourOptions, limit: int | None, only: 
 
     Without a window, lines of all hours. JSON has the shape of LiteLLM's own dry run; its summary covers the whole
     window and not only the lines shown. csv and ndjson are the lines alone, all of them unless --limit is given.
+    In csv, an apostrophe precedes text that a spreadsheet would run as a formula.
 
     \b
     loader dry-run --limit 10

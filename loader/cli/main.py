@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from loader import __version__
-from loader.cli import audit, bucket, checks, delivery, service, tools
+from loader.cli import audit, backup, bucket, checks, delivery, service, tools
 from loader.errors import ExitCode, LoaderError, StoppedError
 from loader.text import printable
 
@@ -92,6 +92,8 @@ for command in (
     audit.reconcile,
     checks.check,
     bucket.drop,
+    backup.backup,
+    backup.restore,
     tools.sample,
     tools.sandbox,
 ):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -23,6 +24,10 @@ TABLE_COLUMNS = {
     AMOUNT_COLUMN: "tokens",
     "resource/id": "resource/id",
 }
+# What a spreadsheet would run, or strip and then run (owasp.org/www-community/attacks/CSV_Injection); a number is not a
+# formula.
+FORMULA = re.compile(r"[\t\r\n]|[\s\ufeff]*[=+\-@\uff1d\uff0b\uff0d\uff20]")
+NUMBER = re.compile(r"[+-]?\d+(\.\d+)?", re.ASCII)
 
 
 def say(message: str) -> None:
@@ -41,7 +46,8 @@ def print_dry_run(lines: Sequence[Line], hours: Sequence[HourSummary], style: st
         names = list(dict.fromkeys(name for line in lines for name in line.values))
         writer = csv.DictWriter(out, names, restval="", lineterminator="\n")
         writer.writeheader()
-        writer.writerows(line.values for line in lines)
+        for line in lines:
+            writer.writerow({name: spreadsheet_cell(value) for name, value in line.values.items()})
     else:
         rows = [[values.get(name, "") for name in TABLE_COLUMNS] for values in (line.values for line in lines)]
         print_table(list(TABLE_COLUMNS.values()), rows, out, right={1, 2})
@@ -50,6 +56,14 @@ def print_dry_run(lines: Sequence[Line], hours: Sequence[HourSummary], style: st
             f"{len(lines)} of {sum(hour.line_count for hour in hours):,} lines in {len(hours):,} hours;"
             f" in total ${cost} and {sum(hour.tokens for hour in hours):,} tokens. Nothing was sent."
         )
+
+
+def spreadsheet_cell(value: str) -> str:
+    """A value for a CSV that people open: with an apostrophe in front if a spreadsheet would run it as a formula.
+
+    Names, tags and ids come from whoever sends requests to LiteLLM. What CloudZero receives is never changed.
+    """
+    return f"'{value}" if FORMULA.match(value) and not NUMBER.fullmatch(value) else value
 
 
 def print_table(head: Sequence[str], rows: Sequence[Sequence[str]], out: TextIO, right: set[int] | None = None) -> None:

@@ -15,6 +15,7 @@ from uuid import uuid4
 
 from loader.config.api_url import place
 from loader.config.settings import Stream
+from loader.delivery.log_check import require_valid
 from loader.hours import Window
 from loader.text import storable
 from loader.warehouse.base import Warehouse, utc
@@ -89,10 +90,16 @@ class PushLog:
         self._warehouse = warehouse
         self.stream = stream
         self._sequence: int | None = None
+        self._is_valid = False
         self.push_id = str(uuid4())
 
     def records(self, window: Window | None = None) -> dict[datetime, HourRecord]:
-        """The hours of the window (None for all) that a push ever tried to send, oldest first."""
+        """The hours of the window (None for all) that a push ever tried to send, oldest first.
+
+        Raises:
+            ConfigurationError: the log has rows that no push has written, or as `Warehouse.batches`.
+        """
+        self._require_valid()
         where, parameters = self._of_stream(window)
         relation, hour = self._warehouse.relation("push_log"), self._warehouse.moment("newest.usage_hour")
         recorded_at = self._warehouse.moment("last_event.recorded_at")
@@ -137,7 +144,12 @@ class PushLog:
         return {hour: merged(each, self.stream.api_url) for hour, each in found.items()}
 
     def last_event(self) -> LastEvent | None:
-        """The newest row of the stream; None when nothing was ever sent."""
+        """The newest row of the stream; None when nothing was ever sent.
+
+        Raises:
+            ConfigurationError: as `records`.
+        """
+        self._require_valid()
         where, parameters = self._of_stream(None)
         statement = (
             f"select sequence, outcome, coalesce(detail, ''), {self._warehouse.moment('recorded_at')}"  # noqa: S608
@@ -187,6 +199,12 @@ class PushLog:
         ]
         self._warehouse.append("push_log", COLUMNS, rows)
         self._sequence += len(rows)
+
+    def _require_valid(self) -> None:
+        """Check all rows of the stream, once: the warehouse is read from one snapshot."""
+        if not self._is_valid:
+            require_valid(self._warehouse, *self._of_stream(None))
+            self._is_valid = True
 
     def _of_stream(self, window: Window | None) -> tuple[str, tuple[object, ...]]:
         mark = self._warehouse.placeholder
@@ -244,7 +262,12 @@ def of_place(warehouse: Warehouse, urls: Sequence[str]) -> tuple[str, tuple[obje
 
 
 def streams(warehouse: Warehouse) -> list[Stream]:
-    """All streams that a push ever sent to."""
+    """All streams that a push ever sent to.
+
+    Raises:
+        ConfigurationError: the log has rows that no push has written, or as `Warehouse.batches`.
+    """
+    require_valid(warehouse)
     relation = warehouse.relation("push_log")
     found = warehouse.rows(f"select distinct connection_id, api_url from {relation}")  # noqa: S608
     return sorted({Stream(connection_id, place(api_url)) for connection_id, api_url in found})

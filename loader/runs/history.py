@@ -9,7 +9,7 @@ from itertools import islice
 from loader.errors import ConfigurationError, StoppedError
 from loader.hours import Window, iso, month_start
 from loader.runs.dbt import build_models
-from loader.runs.lock import run_lock
+from loader.runs.lock import require_readable, run_lock
 from loader.runs.run import Job, require_no_rejected_file
 from loader.stopping import StopSignal
 from loader.warehouse.base import EPOCH, open_warehouse, utc
@@ -58,6 +58,7 @@ def load(job: Job, step: str, stop: StopSignal, now: datetime) -> None:
         StoppedError: a stop was requested.
     """
     with run_lock(job.target, job.say):
+        require_readable(job.target, job.lock_timeout, job.say)
         begin = _built_at(job)
         if begin is None:
             job.say("Creating tables and views.")

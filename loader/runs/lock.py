@@ -14,7 +14,7 @@ from pathlib import Path
 from loader.config.profiles import Target
 from loader.config.settings import Stream
 from loader.errors import ConfigurationError, LockedError
-from loader.warehouse.base import open_for_push
+from loader.warehouse.base import open_for_push, open_warehouse
 
 BUSY = "Another `loader run` or `loader serve` is running on this warehouse: nothing was done."
 
@@ -33,6 +33,18 @@ def run_lock(target: Target, say: Callable[[str], None]) -> Iterator[None]:
         except LockedError as error:
             raise LockedError(BUSY) from error
         yield
+
+
+def require_readable(target: Target, lock_timeout: float, say: Callable[[str], None]) -> None:
+    """Fail before dbt starts if a DuckDB file exists but cannot be used: dbt would end in a long traceback.
+
+    Raises:
+        ConfigurationError: the file is damaged, is no DuckDB file, or may not be read.
+        LockedError: it is still in use after `lock_timeout` seconds.
+    """
+    if target.type == "duckdb" and Path(str(target.options.get("path", ""))).exists():
+        with open_warehouse(target, lock_timeout, say):
+            pass
 
 
 def _lock(target: Target, say: Callable[[str], None]) -> AbstractContextManager[object]:

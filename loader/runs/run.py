@@ -14,7 +14,7 @@ from loader.delivery.retry import RetryPolicy, Sent
 from loader.delivery.selection import Pending, Selection
 from loader.errors import StoppedError
 from loader.runs.dbt import build_models
-from loader.runs.lock import run_lock
+from loader.runs.lock import require_readable, run_lock
 from loader.stopping import StopSignal
 from loader.warehouse import source
 from loader.warehouse.base import open_for_push, open_warehouse
@@ -67,6 +67,7 @@ def run(job: Job, stop: StopSignal, callbacks: PushCallbacks | None = None, sent
         LoaderError: as `Push.run`.
     """
     with run_lock(job.target, job.say):
+        require_readable(job.target, job.lock_timeout, job.say)
         _require_no_push(job)
         build_models(job.target_name, job.profiles_dir, stop)
         if stop.is_set:

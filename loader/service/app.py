@@ -19,6 +19,7 @@ from loader.service.exports import MAX_CONCURRENT_DRY_RUNS, Exports
 from loader.service.metrics import CONTENT_TYPE, Metrics
 from loader.service.request_limits import RequestLimits
 from loader.service.schedule import ScheduledRun
+from loader.service.security_headers import SecurityHeaders
 from loader.service.settings import ServiceSettings
 from loader.service.snapshot import SnapshotCache
 from loader.service.warehouse_access import WarehouseAccess
@@ -60,6 +61,7 @@ def make_service(settings: ServiceSettings, job: Job, stop: StopSignal) -> Servi
     )
     add_error_handlers(app)
     app.add_middleware(RequestLimits, loopback_only=authenticator.is_disabled)
+    app.add_middleware(SecurityHeaders)  # the outermost one
     app.include_router(_public_routes(snapshots))
     app.include_router(login.make_router(authenticator))
     app.include_router(_protected_routes(app, metrics, authenticator))

@@ -20,6 +20,7 @@ from loader.errors import (
     UnknownOutcomeError,
     UsageError,
 )
+from loader.service.security_headers import SECURITY_HEADERS
 
 # Subclasses before their base: a LockedError is also a GuardError. Any other LoaderError comes from the warehouse or
 # the settings.
@@ -125,4 +126,6 @@ def _validation_error(_: Request, error: Exception) -> Response:
 
 
 def _internal_error(_: Request, error: Exception) -> Response:
-    return error_response(500, f"Internal error ({type(error).__name__}): see the log of the service.", "internal")
+    # Starlette answers these outside of all middleware.
+    message = f"Internal error ({type(error).__name__}): see the log of the service."
+    return error_response(500, message, "internal", headers=SECURITY_HEADERS)

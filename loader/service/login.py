@@ -10,6 +10,7 @@ from fastapi import APIRouter, Request, Response
 from fastapi.responses import HTMLResponse, RedirectResponse
 
 from loader.service.auth import COOKIE, COOKIE_SECONDS, Authenticator
+from loader.service.login_attempts import LoginAttempts
 
 STYLE = (
     ":root{color-scheme:light dark;font:16px/1.5 system-ui,sans-serif}"
@@ -32,16 +33,19 @@ FORM = """<h1>litellm-cbf</h1>
 autocomplete="current-password" required autofocus><button>Log in</button></form>"""
 
 
-def html_page(body: str, title: str = "litellm-cbf", status: int = 200) -> HTMLResponse:
+def html_page(
+    body: str, title: str = "litellm-cbf", status: int = 200, headers: dict[str, str] | None = None
+) -> HTMLResponse:
     """A small HTML page: title and body are HTML, not text."""
     head = f'<meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>{title}</title>'
     text = f'<!doctype html><html lang="en"><head>{head}<style>{STYLE}</style></head><body>{body}</body></html>'
-    return HTMLResponse(text, status, HEADERS)
+    return HTMLResponse(text, status, HEADERS | (headers or {}))
 
 
 def make_router(authenticator: Authenticator) -> APIRouter:
     """The routes `/login` and `/logout`."""
     router = APIRouter(include_in_schema=False)
+    attempts = LoginAttempts()
 
     @router.get("/login")
     async def form() -> Response:
@@ -50,7 +54,13 @@ def make_router(authenticator: Authenticator) -> APIRouter:
     @router.post("/login")
     async def login(request: Request) -> Response:
         fields = parse_qs((await request.body()).decode("utf-8", "replace"))
+        host = request.client.host if request.client else ""
+        if seconds := attempts.wait(host):
+            # Before the key is looked at: otherwise the response would still say which key is right.
+            text = f"{FORM}<p role='alert'>Too many wrong keys: try again in {seconds} s.</p>"
+            return html_page(text, status=429, headers={"Retry-After": str(seconds)})
         if not authenticator.is_key(fields.get("key", [""])[0].strip()):
+            attempts.failed(host)
             return html_page(f"{FORM}<p role='alert'>The key is wrong.</p>", status=401)
         response = RedirectResponse("/", 303, {"Cache-Control": "no-store"})
         response.set_cookie(

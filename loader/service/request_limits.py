@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers
@@ -17,8 +18,11 @@ BODY_TIMEOUT = 30.0  # seconds
 SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
 # Fewer than the 40 worker threads, so that a probe always finds a free one.
 MAX_REQUESTS = 32
-# Never limited: without an answer, an orchestrator restarts the process or takes it out of service.
+# Not counted as requests: without an answer, an orchestrator restarts the process or takes it out of service. Their
+# bodies are not read, so they cannot wait for one.
 PROBES = ("/health", "/ready")
+# Readiness may have to wait for the warehouse, so its requests have a limit of their own; liveness never waits.
+LIVENESS, MAX_READINESS_REQUESTS = "/health", 6
 
 
 class RequestLimits:
@@ -42,25 +46,28 @@ class RequestLimits:
     ) -> None:
         self._app, self._loopback_only = app, loopback_only
         self._max_body_bytes, self._body_timeout = max_body_bytes, body_timeout
-        self._max_requests, self._in_progress = max_requests, 0
+        self._max_requests = max_requests
+        self._in_progress = Counter[bool]()  # by whether they are probes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """The ASGI entry point."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        if scope["path"] in PROBES:
+        if scope["path"] == LIVENESS:
             await self._handle(scope, receive, send)
             return
-        if self._in_progress >= self._max_requests:
-            message = f"{self._max_requests} requests are in progress: try again later."
+        is_probe = scope["path"] in PROBES
+        limit = MAX_READINESS_REQUESTS if is_probe else self._max_requests
+        if self._in_progress[is_probe] >= limit:
+            message = f"{limit} requests are in progress: try again later."
             await _refuse(error_response(503, message, "busy"), scope, receive, send)
             return
-        self._in_progress += 1
+        self._in_progress[is_probe] += 1
         try:
             await self._handle(scope, receive, send)
         finally:
-            self._in_progress -= 1
+            self._in_progress[is_probe] -= 1
 
     async def _handle(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers = Headers(scope=scope)
@@ -74,6 +81,9 @@ class RequestLimits:
             )
         elif scope["method"] not in SAFE_METHODS and is_cross_site(headers):
             refusal = error_response(403, "This request was made by a page of another site.", "origin")
+        elif scope["path"] in PROBES:
+            await self._app(scope, receive, send)
+            return
         elif _content_length(headers) > self._max_body_bytes:
             refusal = self._too_large()
         else:
@@ -117,7 +127,13 @@ class RequestLimits:
 
 
 async def _refuse(refusal: JSONResponse, scope: Scope, receive: Receive, send: Send) -> None:
-    refusal.headers["Connection"] = "close"
+    """Send a refusal, and let the server discard the rest of the body.
+
+    If the connection were closed now, a client that is still sending would get a connection reset instead of the
+    response. One that waits for `100 Continue` sends no body.
+    """
+    if "expect" in Headers(scope=scope):
+        refusal.headers["Connection"] = "close"
     await refusal(scope, receive, send)
 
 

@@ -11,20 +11,18 @@ from dataclasses import replace
 from datetime import datetime, timezone
 
 import uvicorn
+from starlette.types import ASGIApp
 
 from loader.errors import ConfigurationError
 from loader.hours import iso
 from loader.runs.dbt import kill_running
 from loader.runs.run import Job
 from loader.service.app import make_service
-from loader.service.request_limits import MAX_REQUESTS
+from loader.service.connections import MAX_CONNECTIONS, LimitedConnection
 from loader.service.schedule import make_schedule
 from loader.service.settings import ServiceSettings, minutes
 from loader.stopping import StopSignal
 
-# Beyond this number uvicorn answers every request with 503, probes included. `RequestLimits` refuses requests long
-# before; this limit is for idle connections.
-MAX_CONNECTIONS = 8 * MAX_REQUESTS
 # An export that was asked to stop ends within seconds, or after a body that is still being sent.
 DRAIN_SECONDS = 135
 
@@ -44,6 +42,21 @@ class Server(uvicorn.Server):
     async def on_tick(self, counter: int) -> bool:
         """Called ten times a second: whether to shut down."""
         return await super().on_tick(counter) or self._stop.is_set
+
+
+def make_config(app: ASGIApp) -> uvicorn.Config:
+    """How uvicorn serves the app; `LimitedConnection` takes the place of its limit on connections."""
+    return uvicorn.Config(
+        app,
+        http=LimitedConnection,
+        access_log=False,
+        log_config=None,
+        log_level=None,
+        lifespan="off",
+        ws="none",
+        server_header=False,
+        timeout_graceful_shutdown=DRAIN_SECONDS,
+    )
 
 
 def run_service(settings: ServiceSettings, job: Job) -> None:
@@ -70,23 +83,12 @@ def run_service(settings: ServiceSettings, job: Job) -> None:
         service = make_service(settings, replace(job, say=say), stop)
         listener = _listen(settings.host, settings.port)
         logging.getLogger("uvicorn").setLevel(logging.ERROR)
-        config = uvicorn.Config(
-            service.app,
-            access_log=False,
-            log_config=None,
-            log_level=None,
-            lifespan="off",
-            ws="none",
-            server_header=False,
-            limit_concurrency=MAX_CONNECTIONS,
-            timeout_graceful_shutdown=DRAIN_SECONDS,
-        )
         schedule = make_schedule(service.scheduled_run, settings.interval)
         for warning in settings.warnings:
             say(f"Warning: {warning}")
         say(f"Listening on {_url(listener)}, a run every {minutes(settings.interval)} minutes. Press Ctrl-C to stop.")
         schedule.start()
-        Server(config, stop).run(sockets=[listener])
+        Server(make_config(service.app), stop).run(sockets=[listener])
         stop.set()
         schedule.shutdown(wait=True)
         say(f"Stopped by {stop.name}.")

@@ -17,6 +17,7 @@ from loader.config.profiles import Target
 from loader.config.settings import Stream
 from loader.errors import ConfigurationError, LockedError
 from loader.warehouse.base import BATCH_ROWS, NOT_BUILT, first_line, not_built, quoted
+from loader.warehouse.damage import damage, not_a_database
 from loader.warehouse.json_rows import JsonWarehouse
 
 # By default, DuckDB caches up to 80 % of the machine's memory and has buffers for every core. A push reads tables only,
@@ -92,7 +93,8 @@ class DuckDBWarehouse(JsonWarehouse):
         """The error to raise for one of DuckDB's."""
         if isinstance(error, duckdb.CatalogException | duckdb.BinderException):
             return not_built(self.target, error)
-        return ConfigurationError(f"DuckDB could not use {self.target.schema}: {first_line(error)}.")
+        found = damage(Path(str(self.target.options.get("path", ""))), error)
+        return ConfigurationError(found or f"DuckDB could not use {self.target.schema}: {first_line(error)}.")
 
 
 @contextmanager
@@ -134,8 +136,8 @@ def _connect(
                 # Otherwise a missing file would be created.
                 duckdb.connect(path, read_only=True).close()
             return duckdb.connect(path, read_only=read_only)
-        except duckdb.IOException as error:
-            if not re.search(LOCKED, str(error)):
+        except duckdb.Error as error:
+            if not isinstance(error, duckdb.IOException) or not re.search(LOCKED, str(error)):
                 raise ConfigurationError(_why_unusable(Path(path), read_only, error)) from error
             holder = _lock_holder(error)
             if time.monotonic() >= deadline:
@@ -147,8 +149,6 @@ def _connect(
                 say(f"Waiting for the DuckDB file {path}: it is in use by {holder}.")
                 has_said_so = True
             time.sleep(0.2)
-        except duckdb.Error as error:
-            raise ConfigurationError(f"The DuckDB file {path} cannot be opened: {first_line(error)}.") from error
 
 
 def _why_unusable(path: Path, read_only: bool, error: duckdb.Error) -> str:
@@ -164,6 +164,10 @@ def _why_unusable(path: Path, read_only: bool, error: duckdb.Error) -> str:
         return f"{path} is a folder: set LOADER_DUCKDB_PATH to a file."
     if not os.access(path, os.R_OK):
         return f"The DuckDB file {path} may not be read by this user: change its permissions."
+    # After any other kind of error, this process may have the file open.
+    is_from_file = isinstance(error, duckdb.IOException)
+    if found := (not_a_database(path) if is_from_file else None) or damage(path, error, is_opening=True):
+        return found
     if not read_only and not (os.access(path, os.W_OK) and os.access(path.parent, os.W_OK)):
         return (
             f"The DuckDB file {path} or its folder is read-only, and a push writes its log there: change the"

@@ -11,12 +11,11 @@ from typing import Any
 
 import pytest
 import requests
-import uvicorn
 
 from loader.config.profiles import read_target
 from loader.runs.run import Job
 from loader.service.app import Service, make_service
-from loader.service.server import MAX_CONNECTIONS, Server, _listen, _url
+from loader.service.server import Server, _listen, _url, make_config
 from loader.service.settings import read_service_settings
 from loader.stopping import StopSignal
 from tests.support.anycost import KEY
@@ -70,11 +69,8 @@ def serving(
         read_service_settings("127.0.0.1", 0), Job(read_target(None, None), log_lines.append, lock_timeout=1), stop
     )
     listener = _listen("127.0.0.1", 0)
-    config = uvicorn.Config(
-        service.app, access_log=False, log_config=None, lifespan="off", limit_concurrency=MAX_CONNECTIONS
-    )
     ended = StopSignal()
-    thread = threading.Thread(target=Server(config, ended).run, kwargs={"sockets": [listener]})
+    thread = threading.Thread(target=Server(make_config(service.app), ended).run, kwargs={"sockets": [listener]})
     thread.start()
     try:
         yield RunningService(_url(listener), service, stop, log_lines)
