@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
+from loader.audit.consistency import read_consistency, require_consistent
 from loader.cloudzero.bodies import body_groups
 from loader.config.profiles import Target, read_target
 from loader.config.settings import Credentials, read_all_credentials
@@ -62,6 +63,7 @@ def run(
             sources.append(read_source(warehouse))
             if given:
                 require_connection_ids(warehouse, given)
+            require_consistent(read_consistency(warehouse))
         newest = f"newest line of {iso(lines[0].hour)}" if lines else "no lines yet"
         return f"built {iso(built_at)}; {newest}"
 
@@ -83,7 +85,9 @@ def run(
         return f"connection {ids} at {given[0].api_url}"
 
     has_profile, has_credentials = attempt("profile", profile), attempt("credentials", credentials)
-    if has_profile and attempt("views", views):
+    if has_profile:
+        attempt("views", views)
+    if sources:
         source()
     if has_credentials:
         for each in given:
