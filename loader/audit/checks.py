@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
+from loader.audit.consistency import read_consistency, require_consistent
 from loader.audit.deep_checks import DeepChecks
 from loader.cloudzero.bodies import body_groups
 from loader.config.profiles import Target, read_target
@@ -70,6 +71,7 @@ def run(
             sources.append(read_source(warehouse))
             if given:
                 require_connection_ids(warehouse, given)
+            require_consistent(read_consistency(warehouse))
         newest = f"newest line of {iso(lines[0].hour)}" if lines else "no lines yet"
         return f"built {iso(built_at)}; {newest}"
 
@@ -103,7 +105,9 @@ def run(
             checks.append(Check("spend logs", str(error), error))
 
     has_profile, has_credentials = attempt("profile", profile), attempt("credentials", credentials)
-    if has_profile and attempt("views", views):
+    if has_profile:
+        attempt("views", views)
+    if sources:
         source()
         if deep:
             read_everything()

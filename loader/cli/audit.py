@@ -34,11 +34,12 @@ if TYPE_CHECKING:
 @options.stream_option
 @options.table_or_json
 def status(target: TargetOptions, fail_if_behind: str | None, since: str | None, only: str | None, style: str) -> None:
-    """Show what was sent and what is pending, by month and stream. Reads only the warehouse.
+    """Show what was sent and what is pending, by month and stream. Needs no key, and sends nothing.
 
-    Shows the stream of CLOUDZERO_CONNECTION_ID, if that is set, and every other stream that a push ever sent to. Needs
-    no key.
+    Shows the stream of CLOUDZERO_CONNECTION_ID, if that is set, and every other stream that a push ever sent to. Exits
+    with code 6 if spend logs, hours and lines disagree within the lookback window.
     """
+    from loader.audit import consistency
     from loader.audit import status as core
     from loader.cli import output
     from loader.config.settings import read_streams
@@ -56,8 +57,10 @@ def status(target: TargetOptions, fail_if_behind: str | None, since: str | None,
         chosen = mine + [stream for stream in known if stream not in mine]
         built_at = warehouse.built_at()
         statuses, source = core.read_status(warehouse, chosen, options.now(), start), sources.read_source(warehouse)
+        compared = consistency.read_consistency(warehouse)
     if style == "json":
-        output.print_json(core.answer(statuses, built_at) | {"source": sources.answer(source)}, sys.stdout)
+        more = {"source": sources.answer(source), "disagreements": consistency.answer(compared)}
+        output.print_json(core.answer(statuses, built_at) | more, sys.stdout)
     else:
         output.print_table(core.HEAD, core.table(statuses), sys.stdout, right={2, 3, 4, 5, 7, 8, 9})
         output.say(f"Models built {iso(built_at)}.")
@@ -66,17 +69,23 @@ def status(target: TargetOptions, fail_if_behind: str | None, since: str | None,
             output.say(f"{each.stream}: {last}.")
         if not statuses:
             output.say("Nothing was sent yet, and CLOUDZERO_CONNECTION_ID is not set.")
-    for message in sources.messages(source):
+    for message in [*sources.messages(source), *consistency.messages(compared)]:
         output.say(message)
+    consistency.require_consistent(compared)
     if limit is not None:
         _require_current(statuses[: len(mine) or None], limit, str(fail_if_behind), built_at)
 
 
 def _require_current(statuses: Sequence[StreamStatus], limit: float, limit_text: str, built_at: datetime) -> None:
-    """Fail when a stream is more than `limit` seconds behind."""
+    """Fail when a stream is more than `limit` seconds behind, or when that cannot be known."""
     from loader.errors import GuardError
-    from loader.hours import iso
+    from loader.hours import HOUR, iso
 
+    if built_at > options.now() + HOUR:
+        raise GuardError(
+            f"The models were last built at {iso(built_at)}, which is in the future: the clock of the machine that ran"
+            " dbt, or of this one, is wrong. Correct it, then run `dbt run`."
+        )
     late = [each for each in statuses if each.behind.total_seconds() > limit]
     if late:
         first = late[0]
@@ -113,12 +122,14 @@ def verify(
 ) -> None:
     """Read a month back from CloudZero and compare it, hour by hour, with the view and with the push log.
 
-    Exits with code 6 when an hour differs and was not repaired. Needs a key with the scope to read billing drops.
+    Exits with code 6 when an hour differs and was not repaired, or when spend logs, hours and lines of the month
+    disagree. Needs a key with the scope to read billing drops.
 
     \b
     loader verify --month 2024-01
     loader verify --month 2024-01 --repair
     """  # noqa: D301 (Click: \b keeps the lines as they are)
+    from loader.audit import consistency
     from loader.cli import output
     from loader.config.settings import read_all_credentials
     from loader.delivery import streams
@@ -132,7 +143,11 @@ def verify(
 
     def one_stream(credentials: Credentials) -> None:
         with sender.open(credentials) as stream:
+            compared = consistency.read_consistency(stream.warehouse, window)
+            for message in consistency.messages(compared):
+                output.say(message)
             differences = _compare(stream, window, first, style, credentials.name)
+            consistency.require_consistent(compared)
             if repair:
                 differences = _repair(stream, window, differences, allow_shrink)
         _require_equal(differences, window, repair)

@@ -83,8 +83,24 @@ class FixedIntervalTrigger(IntervalTrigger):  # type: ignore[misc]  # apschedule
     def get_next_fire_time(self, previous_fire_time: datetime | None, now: datetime) -> datetime | None:
         """The first fixed time after the previous run."""
         after = previous_fire_time + timedelta(milliseconds=1) if previous_fire_time else now
+        if self.start_date - after > 2 * self.interval:  # the clock has been set back since the start
+            earlier: datetime = self.start_date - (self.start_date - after) // self.interval * self.interval
+            return earlier
         next_time: datetime | None = super().get_next_fire_time(None, after)
         return next_time
+
+
+class SteadyScheduler(BackgroundScheduler):  # type: ignore[misc]  # apscheduler has no types
+    """Starts the run that is due although the clock was set back, instead of waiting until the clock is there again."""
+
+    def _process_jobs(self) -> float | None:
+        """Called when a run is due by the time that has passed, or earlier."""
+        now = datetime.now(timezone.utc)
+        for job in self.get_jobs():
+            if job.next_run_time and job.next_run_time - now > 2 * job.trigger.interval:
+                job.modify(next_run_time=now)
+        wait: float | None = super()._process_jobs()
+        return wait
 
 
 def make_schedule(run: Callable[[], None], interval: timedelta) -> BackgroundScheduler:
@@ -100,7 +116,7 @@ def make_schedule(run: Callable[[], None], interval: timedelta) -> BackgroundSch
     """
     logging.getLogger("apscheduler").setLevel(logging.ERROR)  # no warning for a run longer than the interval
     now, delay = datetime.now(timezone.utc), SystemRandom().random() * min(MAX_JITTER, interval / 10)
-    schedule = BackgroundScheduler(executors={"default": ThreadPoolExecutor(1)}, timezone=timezone.utc)
+    schedule = SteadyScheduler(executors={"default": ThreadPoolExecutor(1)}, timezone=timezone.utc)
     schedule.add_job(
         run,
         FixedIntervalTrigger(

@@ -2,23 +2,25 @@
    `condition`: the spend logs to read, as a condition (starts_within).
    `has_gaps`: true if the condition keeps hours that are not in `source_hours` and must not be summed.
    `source_hours`: hour → checksum of its spend logs, both text. The next run compares them with what it finds then.
+   `emptied`: the stored hours that are removed if the source has no usage of them, as a condition; none without rebuild_thinner_hours.
    Times are read as text, because a client may convert a timestamp to the time zone of its machine. #}
 {% macro hours_to_sum() %}
     {%- set kept = load_kept_hours() -%}
     {%- set window_start = usage_window_start(kept) -%}
     {%- set everything = starts_within(none, load_until()) -%}
     {%- if not is_run() -%}
-        {{ return({'condition': everything, 'has_gaps': false, 'source_hours': {}}) }}
+        {{ return({'condition': everything, 'has_gaps': false, 'source_hours': {}, 'emptied': none}) }}
     {%- endif -%}
+    {%- set emptied = hours_to_empty(kept, window_start) -%}
     {%- if window_start is none -%}
         {#- Only the hours that the next run looks at again need a checksum. -#}
-        {%- set lookback_start = start_of_lookback(ref('base_litellm__spend_logs'), 'started_at') -%}
-        {%- set source_hours = source_checksums(lookback_start) if lookback_start else {} -%}
-        {{ return({'condition': everything, 'has_gaps': false, 'source_hours': source_hours}) }}
+        {%- set newest = newest_before(ref('base_litellm__spend_logs'), 'started_at', none) -%}
+        {%- set source_hours = source_checksums(start_of_lookback(newest)) if newest else {} -%}
+        {{ return({'condition': everything, 'has_gaps': false, 'source_hours': source_hours, 'emptied': emptied}) }}
     {%- endif -%}
     {%- set changed = changed_hours(kept, window_start) -%}
     {%- if not changed -%}
-        {{ return({'condition': 'false', 'has_gaps': false, 'source_hours': {}}) }}
+        {{ return({'condition': 'false', 'has_gaps': false, 'source_hours': {}, 'emptied': emptied}) }}
     {%- endif -%}
     {%- set last = modules.datetime.datetime.fromisoformat(changed | list | last) -%}
     {%- set length = last - modules.datetime.datetime.fromisoformat(changed | first) + modules.datetime.timedelta(hours=1) -%}
@@ -28,7 +30,20 @@
         'condition': starts_within(changed | first, end),
         'has_gaps': changed | length < length.total_seconds() / 3600,
         'source_hours': changed,
+        'emptied': emptied,
     }) }}
+{% endmacro %}
+
+{# With var rebuild_thinner_hours: which stored hours are removed if the source has no usage of them, as a condition on usage_hour: those of
+   the window, or, if everything is read again, those since the oldest spend log. Older ones outlived their spend logs. None otherwise. #}
+{% macro hours_to_empty(kept, window_start) %}
+    {%- if kept is none or not var('rebuild_thinner_hours') -%}{{ return(none) }}{%- endif -%}
+    {%- if window_start is not none -%}{{ return(is_within('usage_hour', window_start, load_until())) }}{%- endif -%}
+    {%- set oldest = run_query(
+        "select cast(" ~ dbt.date_trunc('hour', 'min(started_at)') ~ " as " ~ dbt.type_string() ~ ") from " ~ ref('base_litellm__spend_logs')
+        ~ " where " ~ is_within('started_at', '2000-01-01', load_until())
+    ).rows[0][0] -%}
+    {{ return(is_within('usage_hour', oldest, load_until()) if oldest else none) }}
 {% endmacro %}
 
 {# The table of int_usage__hourly, or none before the first run. It is not a ref(), because int_usage__hourly selects from the model

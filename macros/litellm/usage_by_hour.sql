@@ -1,7 +1,7 @@
-{# A select of what the lookback window of staging comes to by hour, for data tests. An hour is settled if no row of it was written after the
+{# A select of what staging comes to by hour from `start` on, UTC as text, or within the lookback window. An hour is settled if no row of it was written after the
    last run began: the run must have seen all of it. Where LiteLLM does not say when it wrote a row, that is taken to be within two hours
    of the request's start. #}
-{% macro usage_by_hour() -%}
+{% macro usage_by_hour(start=none) -%}
     select
         spend_logs.usage_hour,
         count(*) as request_count,
@@ -14,6 +14,6 @@
     cross join {{ ref('cbf_as_of') }} as as_of
     where
         {{ is_usage() }}
-        and {{ starts_within(usage_window_start(load_kept_hours()), load_until(), 'spend_logs') }}
+        and {{ starts_within(start or usage_window_start(load_kept_hours()), load_until(), 'spend_logs') }}
     group by spend_logs.usage_hour
 {%- endmacro %}

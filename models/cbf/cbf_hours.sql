@@ -1,6 +1,6 @@
 -- One row per summed UTC hour, and per stream if there are several. Hours with the same fingerprint have the same lines, on every engine.
--- It is a table, so that finding what has changed does not mean hashing all history. A run fingerprints the hours that were summed
--- since the last one, or all hours if the definition of the lines has changed.
+-- It is a table, so that finding what has changed does not mean hashing all history. A run fingerprints the hours that are not those which
+-- int_usage__hourly holds now, or all hours if the definition of the lines has changed.
 {{ config(
     materialized='incremental',
     incremental_strategy=hourly_incremental_strategy(),
@@ -8,43 +8,81 @@
     partition_by=day_partition(),
     on_schema_change='append_new_columns',
     pre_hook="{{ one_run_at_a_time(this) }}",
-    indexes=[{'columns': ['usage_hour', 'stream'], 'unique': true}, {'columns': ['summed_at']}],
+    indexes=[{'columns': ['usage_hour', 'stream'], 'unique': true}],
 ) }}
 
 {%- set definition = lines_definition() %}
-{%- set summed_hours = hours_summed_since(this, definition) if is_incremental() else none %}
+{%- set hours = hours_to_fingerprint(this, definition) if is_incremental() else {} %}
+{%- set usage_start = cbf_column('time/usage_start') %}
 
 with
 
 usage_hours as (
     select * from {{ ref('int_usage__hourly') }}
-    {%- if summed_hours %}
-    where usage_hour >= {{ summed_hours.first }} and usage_hour <= {{ summed_hours.last }} and {{ summed_hours.condition }}
+    {%- if hours is none %}
+    where false
+    {%- elif hours %}
+    where usage_hour >= {{ timestamp_literal(hours.first) }} and usage_hour <= {{ timestamp_literal(hours.last) }}
     {%- endif %}
+),
+
+summed_hours as (
+    select
+        usage_hour,
+        max(summed_at) as summed_at,
+        max(invocation_id) as invocation_id
+    from usage_hours
+    group by usage_hour
+),
+
+-- An hour can have no lines: all of its providers are left out, or it has no usage any more.
+wanted_hours as (
+    {%- if hours and hours.listed %}
+    select * from (
+        values
+        {%- for hour in hours.listed %}
+        ({{ timestamp_literal(hour) }}){{ ',' if not loop.last }}
+        {%- endfor %}
+    ) as listed (usage_hour)
+    {%- else %}
+    select usage_hour from summed_hours
+    {%- if hours %}
+
+    union
+
+    select usage_hour from {{ this }}
+    where usage_hour >= {{ timestamp_literal(hours.first) }} and usage_hour <= {{ timestamp_literal(hours.last) }}
+    {%- endif %}
+    {%- endif %}
+),
+
+changed_hours as (
+    select
+        wanted_hours.usage_hour,
+        summed_hours.summed_at,
+        coalesce(summed_hours.invocation_id, '') as invocation_id
+    from wanted_hours
+    left join summed_hours on wanted_hours.usage_hour = summed_hours.usage_hour
 ),
 
 lines as (
     select * from {{ ref('cbf_lines') }}
-    {%- if summed_hours %}
+    {%- if hours is none %}
+    where false
+    {%- elif hours %}
     where
-        {{ cbf_column('time/usage_start') }} >= {{ summed_hours.first }}
-        and {{ cbf_column('time/usage_start') }} <= {{ summed_hours.last }}
+        {{ usage_start }} >= {{ timestamp_literal(hours.first) }}
+        and {{ usage_start }} <= {{ timestamp_literal(hours.last) }}
+        {%- if hours.listed %}
+        and {{ usage_start }} in (select wanted_hours.usage_hour from wanted_hours)
+        {%- endif %}
     {%- endif %}
-),
-
--- An hour has no lines if all of its providers are left out.
-changed_hours as (
-    select
-        usage_hour,
-        max(summed_at) as summed_at
-    from usage_hours
-    group by usage_hour
 ),
 
 -- A null adds nothing to the text, so a new column without values changes no fingerprint.
 hashed as (
     select
-        {{ cbf_column('time/usage_start') }} as usage_hour,
+        {{ usage_start }} as usage_hour,
         {{ stream_of_line() }} as stream,
         {{ cbf_column('cost/cost') }} as cost_usd,
         {{ cbf_column('usage/amount') }} as total_tokens,
@@ -76,7 +114,8 @@ final as (
         cast(changed_hours.usage_hour as date) as {{ day_partition() }},
         {%- endif %}
         changed_hours.summed_at,
-        cast({{ sql_text(definition) }} as {{ dbt.type_string() }}) as lines_definition
+        cast({{ sql_text(definition) }} as {{ dbt.type_string() }}) as lines_definition,
+        cast(changed_hours.invocation_id as {{ dbt.type_string() }}) as invocation_id
     from changed_hours
     left join summarized on changed_hours.usage_hour = summarized.usage_hour
 )

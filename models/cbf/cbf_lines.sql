@@ -6,7 +6,8 @@ with
 
 usage_hours as (
     select * from {{ ref('int_usage__hourly') }}
-    where {{ is_sent_provider('provider') }}
+    -- On Spark, an hour that has no usage any more has a row with 0 requests.
+    where {{ is_sent_provider('provider') }} and request_count is distinct from 0
 ),
 
 owned as (

@@ -9,7 +9,8 @@
     on_schema_change='append_new_columns',
     full_refresh=false,
     pre_hook="{{ one_run_at_a_time(this) }}",
-    indexes=[{'columns': ['usage_hour']}, {'columns': ['summed_at']}],
+    indexes=[{'columns': ['usage_hour']}],
+    post_hook="{{ without_emptied_hours(this) }}",
 ) }}
 
 with
@@ -102,6 +103,7 @@ kept_hours as (
         sum(request_count) as request_count,
         min(first_started_at) as first_started_at
     from kept
+    where request_count > 0
     group by usage_hour
 ),
 {%- endif %}
@@ -157,7 +159,8 @@ final as (
         summed.total_tokens,
         summed.cost_usd,
         {{ this_run() }} as summed_at,
-        summed.source_checksum
+        summed.source_checksum,
+        cast({{ sql_text(invocation_id) }} as {{ dbt.type_string() }}) as invocation_id
     from summed
     inner join replaced_hours on summed.usage_hour = replaced_hours.usage_hour
     left join teams on summed.team_id = teams.team_id

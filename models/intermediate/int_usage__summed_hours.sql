@@ -1,5 +1,6 @@
 -- One row per UTC hour, team, user, provider, model and chosen dimension: requests are summed here and nowhere else.
--- It holds only the hours that the last run summed, whose spend logs had changed; int_usage__hourly keeps them.
+-- It holds only the hours that the last run summed, whose spend logs had changed; int_usage__hourly keeps them. With rebuild_thinner_hours,
+-- one row with 0 requests stands for a stored hour of which the source has no usage any more.
 {{ config(materialized='table', pre_hook="{{ one_run_at_a_time(load_kept_hours()) }}", post_hook="{{ analyze_table(this) }}") }}
 
 -- What the macros below read:
@@ -7,6 +8,9 @@
 -- depends_on: {{ ref('stg_litellm__api_keys') }}, {{ ref('stg_litellm__organizations') }}
 {%- set hours = hours_to_sum() %}
 {%- set dimensions = line_dimensions() %}
+{%- set names = [
+    'cloud_provider', 'team_organization_id', 'team_alias', 'user_email', 'api_key_alias', 'organization_alias', 'project_alias',
+] %}
 {%- set grain = ['usage_hour', 'team_id', 'provider', 'model'] + dimensions | map(attribute='column') | list %}
 
 with
@@ -114,6 +118,15 @@ summed as (
     group by {{ grain | join(', ') }}
 ),
 
+{%- if hours.emptied %}
+
+emptied_hours as (
+    select distinct usage_hour
+    from {{ load_kept_hours() }}
+    where request_count > 0 and {{ hours.emptied }} and usage_hour not in (select summed.usage_hour from summed)
+),
+{%- endif %}
+
 final as (
     select
         summed.usage_hour,
@@ -142,6 +155,27 @@ final as (
         cast(source_hours.source_checksum as {{ dbt.type_string() }}) as source_checksum
     from summed
     left join source_hours on summed.usage_hour = source_hours.usage_hour
+    {%- if hours.emptied %}
+
+    union all
+
+    select
+        usage_hour,
+        cast(null as {{ dbt.type_string() }}) as team_id,
+        cast('unknown' as {{ dbt.type_string() }}) as provider,
+        cast('unknown' as {{ dbt.type_string() }}) as model,
+        {%- for column in dimensions | map(attribute='column') | list + names %}
+        cast(null as {{ dbt.type_string() }}) as {{ column }},
+        {%- endfor %}
+        cast(0 as {{ dbt.type_bigint() }}) as request_count,
+        usage_hour as first_started_at,
+        cast(0 as {{ dbt.type_bigint() }}) as prompt_tokens,
+        cast(0 as {{ dbt.type_bigint() }}) as completion_tokens,
+        cast(0 as {{ dbt.type_bigint() }}) as total_tokens,
+        cast(0 as {{ usd_type() }}) as cost_usd,
+        cast(null as {{ dbt.type_string() }}) as source_checksum
+    from emptied_hours
+    {%- endif %}
 )
 
 select * from final

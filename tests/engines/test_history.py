@@ -23,7 +23,9 @@ WAITING = "select 1 from pg_stat_activity where datname = current_database() and
 
 def hours(project: Project) -> dict[int, tuple[int, Decimal]]:
     """Requests and USD by hour, counted from START."""
-    rows = project.rows("select usage_hour, sum(request_count), sum(cost_usd) from cbf.int_usage__hourly group by 1")
+    rows = project.rows(
+        "select usage_hour, sum(request_count), sum(cost_usd) from cbf.int_usage__hourly where request_count > 0 group by 1"
+    )
     naive = START.replace(tzinfo=None)
     return {round((hour - naive) / timedelta(hours=1)): (int(count), cost) for hour, count, cost in sorted(rows)}
 
@@ -66,11 +68,14 @@ def test_hours_outlive_their_source_and_late_rows_are_found(project: Project) ->
     project.build("--full-refresh")
     assert sum(count for count, _ in hours(project).values()) == 31
 
-    # With rebuild_thinner_hours, an hour is replaced by what the source has now.
+    # With rebuild_thinner_hours, an hour is replaced by what the source has now, and removed if that is nothing. When everything is
+    # read again, hours before the oldest spend log stay: they outlived theirs.
+    put(project, [*requests(7, 7), *requests(9, 9, minutes=(5,))])
+    project.build("--full-refresh", "--vars", "{rebuild_thinner_hours: true}")
+    assert hours(project) == dict.fromkeys(range(8), WHOLE) | {9: (1, Decimal("0.5"))}
     put(project, requests(8, 8, minutes=(5,)))
     project.build("--vars", "{rebuild_thinner_hours: true}")
-    assert hours(project)[8] == (1, Decimal("0.5"))
-    assert hours(project)[7] == WHOLE
+    assert hours(project) == {8: (1, Decimal("0.5"))}
 
 
 def test_a_run_reads_its_window_only_and_a_long_pause_leaves_no_gap(project: Project) -> None:

@@ -6,4 +6,4 @@ select
     provider,
     model
 from {{ ref('int_usage__hourly') }}
-where cost_usd = 0 and total_tokens = 0 and prompt_tokens = 0 and completion_tokens = 0
+where request_count > 0 and cost_usd = 0 and total_tokens = 0 and prompt_tokens = 0 and completion_tokens = 0

@@ -12,6 +12,7 @@ summed_hours as (
         sum(total_tokens) as total_tokens,
         max(source_checksum) as source_checksum
     from {{ ref('int_usage__summed_hours') }}
+    where request_count > 0
     group by usage_hour
 ),
 
