@@ -44,6 +44,7 @@ def status(target: TargetOptions, fail_if_behind: str | None, since: str | None,
     from loader.config.settings import read_streams
     from loader.delivery.push_log import streams
     from loader.delivery.streams import select_streams
+    from loader.errors import GuardError
     from loader.hours import iso
     from loader.warehouse import source as sources
 
@@ -68,6 +69,8 @@ def status(target: TargetOptions, fail_if_behind: str | None, since: str | None,
             output.say("Nothing was sent yet, and CLOUDZERO_CONNECTION_ID is not set.")
     for message in sources.messages(source):
         output.say(message)
+    if limit is not None and source.mixed_models:
+        raise GuardError(source.mixed_models)
     if limit is not None:
         _require_current(statuses[: len(mine) or None], limit, str(fail_if_behind), built_at)
 

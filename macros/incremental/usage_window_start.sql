@@ -1,11 +1,6 @@
 {# The first hour that a run looks at again, as text; none for everything that the source holds: before the first run (`kept`, the
    table of int_usage__hourly, is none or empty) and with --full-refresh. #}
 {% macro usage_window_start(kept) %}
-    {%- if var('lookback_hours') | int(-1) < 1 -%}
-        {{ exceptions.raise_compiler_error(
-            "var lookback_hours is not valid: " ~ var('lookback_hours') ~ ". It must be a whole number of hours, at least 1."
-        ) }}
-    {%- endif -%}
     {{ return(none if flags.FULL_REFRESH or not is_run() or kept is none else start_of_lookback(kept, 'usage_hour')) }}
 {% endmacro %}
 
@@ -19,6 +14,6 @@
     ).rows[0][0] -%}
     {%- if newest is none -%}{{ return(none) }}{%- endif -%}
     {%- set newest = [modules.datetime.datetime.fromisoformat(newest), modules.datetime.datetime.utcnow()] | min -%}
-    {%- set start = newest.replace(minute=0, second=0, microsecond=0) - modules.datetime.timedelta(hours=var('lookback_hours') | int) -%}
+    {%- set start = newest.replace(minute=0, second=0, microsecond=0) - modules.datetime.timedelta(hours=project_var('lookback_hours') | int) -%}
     {{ return(start.strftime('%Y-%m-%d %H:%M:%S')) }}
 {% endmacro %}
