@@ -10,6 +10,7 @@ from pathlib import Path
 from loader.sandbox.server import SandboxServer
 from tests.engines.test_history import START
 from tests.support.anycost import credentials, read_back
+from tests.support.litellm.database import Server
 from tests.support.litellm.requests import spend_log, write
 from tests.support.project import Project, put
 from tests.support.warehouse import Template, Usage
@@ -60,6 +61,15 @@ def test_settings_of_the_command_line_are_not_lost_in_the_next_run(project: Proj
     assert sent(anycost) == Decimal("10.5")
 
 
+def test_a_schema_that_is_sql_never_reaches_the_database(tmp_path: Path, postgres: Server) -> None:
+    project = Project(tmp_path, postgres.create("schema_that_is_sql"))
+    schema = "public'; create table public.injected (x int); commit; select '"
+    stopped = project.dbt("run", variables={"litellm_schema": schema}, ok=False)
+    assert stopped.code != 0
+    assert "var litellm_schema is not a valid name" in stopped.out
+    assert project.rows("select 1 from pg_tables where tablename = 'injected'") == []
+
+
 def test_dbt_stops_when_the_spend_logs_are_other_files(tmp_path: Path, template_of: Callable[[str], Template]) -> None:
     warehouse = template_of("duckdb").copy(tmp_path)
     project = warehouse.project
@@ -68,10 +78,10 @@ def test_dbt_stops_when_the_spend_logs_are_other_files(tmp_path: Path, template_
     warehouse.put({0: [Usage("a", "1.5")]})
     write([spend_log("r", START)], tmp_path / "others", "jsonl")
     project.settings = {"LITELLM_SPEND_LOGS": f"{tmp_path}/others/*"}
-    stopped = project.dbt("run", ok=False)
+    stopped = project.dbt("run", "--select", "cbf_hours", ok=False)
     assert stopped.code != 0
     assert f"{STOPPED}LITELLM_SPEND_LOGS was " in stopped.out
     assert project.rows("select sum(cost_usd) from cbf.int_usage__hourly") == [(Decimal("1.5"),)]
-    accept = {"accept_changed": ["LITELLM_SPEND_LOGS"]}
-    assert "LITELLM_SPEND_LOGS was" in project.dbt("run", variables=accept).out
-    assert "LITELLM_SPEND_LOGS was" not in project.dbt("run").out
+    accepted = project.dbt("run", "--select", "cbf_hours", variables={"accept_changed": ["LITELLM_SPEND_LOGS"]})
+    assert "LITELLM_SPEND_LOGS was" in accepted.out
+    assert "LITELLM_SPEND_LOGS was" not in project.dbt("run", "--select", "cbf_hours").out
