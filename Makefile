@@ -78,8 +78,9 @@ lint: setup ## ruff, mypy, sqlfluff
 	$(BIN)/mypy
 	$(BIN)/python -m tools.lint_sql
 
-docs: setup ## dbt's documentation site in target/, and docs/cli.md from --help
+docs: setup ## dbt's documentation site in target/, docs/cli.md from --help, and the vars in docs/settings.md
 	$(BIN)/python -m tools.cli_docs
+	$(BIN)/python -m tools.vars_docs
 	$(BIN)/dbt docs generate --static
 	@echo "open target/static_index.html"
 

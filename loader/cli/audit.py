@@ -45,6 +45,7 @@ def status(target: TargetOptions, fail_if_behind: str | None, since: str | None,
     from loader.config.settings import read_streams
     from loader.delivery.push_log import streams
     from loader.delivery.streams import select_streams
+    from loader.errors import GuardError
     from loader.hours import iso
     from loader.warehouse import source as sources
 
@@ -72,6 +73,8 @@ def status(target: TargetOptions, fail_if_behind: str | None, since: str | None,
     for message in [*sources.messages(source), *consistency.messages(compared)]:
         output.say(message)
     consistency.require_consistent(compared)
+    if limit is not None and source.mixed_models:
+        raise GuardError(source.mixed_models)
     if limit is not None:
         _require_current(statuses[: len(mine) or None], limit, str(fail_if_behind), built_at)
 

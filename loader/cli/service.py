@@ -16,10 +16,36 @@ if TYPE_CHECKING:
 EXTRA = "`loader serve` needs packages that are not installed ({}): pip install '.[serve]'"
 
 
-def _job(target: TargetOptions, since: str | None = None, policy: RetryPolicy | None = None) -> Job:
+vars_option = click.option(
+    "--vars",
+    "variables",
+    metavar="YAML",
+    help="Vars for dbt, as its own --vars; before those of LOADER_VARS, which come before dbt_project.yml.",
+)
+
+accept_option = click.option(
+    "--accept-changed",
+    "accepted",
+    multiple=True,
+    metavar="NAME",
+    help="A setting that differs from the last run and may be applied although it reads other spend logs, or sends"
+    " providers or people that were left out. Repeat it for several.",
+)
+
+
+def _job(
+    target: TargetOptions,
+    since: str | None = None,
+    policy: RetryPolicy | None = None,
+    variables: str | None = None,
+    accepted: tuple[str, ...] = (),
+) -> Job:
     from loader.cli import output
+    from loader.config.settings import read_dbt_vars
     from loader.delivery.retry import RetryPolicy
     from loader.runs.run import Job
+
+    accept = {"accept_changed": list(accepted)} if accepted else {}
 
     return Job(
         target.read(),
@@ -29,6 +55,7 @@ def _job(target: TargetOptions, since: str | None = None, policy: RetryPolicy | 
         options.since_time(since),
         target.lock_seconds,
         policy or RetryPolicy(),
+        read_dbt_vars(variables) | accept,
     )
 
 
@@ -36,8 +63,17 @@ def _job(target: TargetOptions, since: str | None = None, policy: RetryPolicy | 
 @target_options
 @since_option
 @retry_options
+@vars_option
+@accept_option
 @options.text_or_json
-def run(target: TargetOptions, since: str | None, policy: RetryPolicy, style: str) -> None:
+def run(
+    target: TargetOptions,
+    since: str | None,
+    policy: RetryPolicy,
+    variables: str | None,
+    accepted: tuple[str, ...],
+    style: str,
+) -> None:
     """Run dbt, then send what is pending: one command for cron.
 
     dbt runs in a separate process, in this folder, with models and seeds but without tests; the first run creates all
@@ -58,7 +94,7 @@ def run(target: TargetOptions, since: str | None, policy: RetryPolicy, style: st
     from loader.stopping import StopSignal
 
     read_credentials()  # fails before dbt runs, not after it
-    job, sent = _job(target, since, policy), Sent()
+    job, sent = _job(target, since, policy, variables, accepted), Sent()
     with StopSignal() as stop, output.progress("Sending") as bar:
         callbacks = PushCallbacks(planned=lambda plan: bar.start(plan.line_count), progress=bar.advance)
         pushes = core.run(job, stop, callbacks, sent)
@@ -75,7 +111,9 @@ def run(target: TargetOptions, since: str | None, policy: RetryPolicy, style: st
     type=click.Choice(("day", "month")),
     help="How much of the history one run of dbt sums, which bounds its memory.",
 )
-def load(target: TargetOptions, step: str) -> None:
+@vars_option
+@accept_option
+def load(target: TargetOptions, step: str, variables: str | None, accepted: tuple[str, ...]) -> None:
     """Sum a long history for the first time, in steps; sends nothing.
 
     Each step is a separate run of dbt, from the oldest spend log on. If it is stopped or fails, run the same command
@@ -85,7 +123,7 @@ def load(target: TargetOptions, step: str) -> None:
     from loader.stopping import StopSignal
 
     with StopSignal() as stop:
-        history.load(_job(target), step, stop, options.now())
+        history.load(_job(target, variables=variables, accepted=accepted), step, stop, options.now())
 
 
 @click.command()
@@ -104,7 +142,8 @@ def load(target: TargetOptions, step: str) -> None:
     type=click.IntRange(0, 65535),
     help="Port to listen on; 0 for any free port.",
 )
-def serve(target: TargetOptions, since: str | None, host: str, port: int) -> None:
+@vars_option
+def serve(target: TargetOptions, since: str | None, host: str, port: int, variables: str | None) -> None:
     """Run dbt and send what is pending, on a schedule; with a page, LiteLLM's endpoints, and metrics.
 
     Once at the start, and then every CLOUDZERO_EXPORT_INTERVAL_MINUTES (default 60). Needs `pip install '.[serve]'`.
@@ -119,7 +158,7 @@ def serve(target: TargetOptions, since: str | None, host: str, port: int) -> Non
     from loader.service.settings import read_service_settings
 
     settings = read_service_settings(host, port)
-    job = _job(target, since)
+    job = _job(target, since, variables=variables)
     try:
         from loader.service.server import run_service
     except ModuleNotFoundError as error:

@@ -7,6 +7,7 @@ chosen as dbt does (docs.getdbt.com/docs/core/connect-data-platform/connection-p
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +16,7 @@ from typing import Any
 from loader.errors import ConfigurationError
 
 DEFAULT_PROFILE = "litellm_cbf"
+NAME = r"[\w$-]{1,63}"  # of a schema; as the macro name_pattern has it
 
 
 @dataclass(frozen=True)
@@ -66,6 +68,11 @@ def read_target(
     options = {key: _render(value, environ, path) for key, value in output.items()}
     if not options.get("type") or not options.get("schema"):
         raise ConfigurationError(f"{path}: target {name!r} needs a type and a schema.")
+    if not re.fullmatch(NAME, str(options["schema"])):
+        raise ConfigurationError(
+            f"{path}: the schema of target {name!r} (DBT_SCHEMA) is not a valid name: {str(options['schema'])!r}. It"
+            " must consist of letters, digits and _ $ -, and be at most 63 characters long."
+        )
     return Target(name, str(options["type"]), str(options["schema"]), options, profile_name, path.parent, project_dir)
 
 

@@ -14,6 +14,7 @@ from loader.config.api_url import place, read_api_url
 from loader.errors import ConfigurationError, UsageError
 
 CONNECTION_ID = "CLOUDZERO_CONNECTION_ID"
+VARS = "LOADER_VARS"  # dbt vars for each dbt that the loader runs
 CONNECTION_ID_FORMAT = r"(?i)conn[._-].+|[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
 MAX_CONNECTION_ID = 48  # characters; a UUID has 36
 # LiteLLM's own wording, from "Missing Credentials Error" in its documentation of the CloudZero integration.
@@ -185,6 +186,33 @@ def _looks_like_a_key(connection_id: str, api_key: str) -> bool:
 
 def _stream(connection_id: str, api_url: str, name: str) -> Stream:
     return Stream(connection_id, place(api_url), name)
+
+
+def read_dbt_vars(given: str | None, environ: Mapping[str, str] = os.environ) -> dict[str, object]:
+    """The dbt vars of LOADER_VARS and of --vars, which wins for each name. Both are YAML mappings, as dbt's --vars is.
+
+    Args:
+        given: value of --vars.
+        environ: the environment variables.
+
+    Raises:
+        UsageError: --vars is not a YAML mapping.
+        ConfigurationError: LOADER_VARS is not one.
+    """
+    found: dict[str, object] = {}
+    for source, text, error in ((VARS, environ.get(VARS), ConfigurationError), ("--vars", given, UsageError)):
+        if not (text or "").strip():
+            continue
+        import yaml
+
+        try:
+            content = yaml.safe_load(text or "")
+        except yaml.YAMLError:
+            content = None
+        if not isinstance(content, dict) or not all(isinstance(name, str) for name in content):
+            raise error(f"{source} must be a YAML mapping of vars, such as '{{litellm_schema: litellm}}'.")
+        found |= content
+    return found
 
 
 def read_timezone(environ: Mapping[str, str] = os.environ) -> ZoneInfo:

@@ -20,9 +20,10 @@ from loader.delivery.plan_lines import lines_of
 from loader.delivery.push_log import BEGUN, UNKNOWN, PushLog
 from loader.delivery.retry import Client, RetryPolicy, Sent, deliver
 from loader.delivery.selection import Selection
-from loader.errors import StoppedError
+from loader.errors import GuardError, StoppedError
 from loader.hours import iso, whole_months
 from loader.warehouse.base import Warehouse, open_for_push
+from loader.warehouse.run_log import mixed_models, read_runs
 from loader.warehouse.source import messages, read_source
 
 
@@ -135,6 +136,16 @@ class Push:
             raise StoppedError(f"Stopped by {policy.stop.name}: nothing was sent.", policy.stop.number)
 
 
+def require_one_run(warehouse: Warehouse) -> None:
+    """Stop when a run of dbt failed half-way or built only a part of what a push reads.
+
+    Raises:
+        GuardError: it did.
+    """
+    if reason := mixed_models(read_runs(warehouse)):
+        raise GuardError(f"{reason} Nothing was sent.")
+
+
 @dataclass(frozen=True)
 class OpenStream:
     """A stream that is locked for a push: its warehouse, log and client."""
@@ -149,8 +160,10 @@ class OpenStream:
         """Send what is selected, and return the push, which has the plan and what was sent.
 
         Raises:
+            GuardError: the models are not of one run of dbt.
             LoaderError: as `Push.run`.
         """
+        require_one_run(self.warehouse)
         push = Push(self.warehouse, self.log, self.client, selection, self.options, self.connection_ids, sent or Sent())
         push.run()
         return push
@@ -203,10 +216,12 @@ class Sender:
         """One push to one stream, under its lock.
 
         Raises:
+            GuardError: the models are not of one run of dbt.
             LoaderError: as `open`, `streams.require_connection_ids` and `Push.run`.
         """
         with self.open(credentials, options) as stream:
             streams.require_connection_ids(stream.warehouse, self.configured)
+            require_one_run(stream.warehouse)
             for message in messages(read_source(stream.warehouse)):
                 if message not in self.reported:
                     self.reported.add(message)

@@ -18,7 +18,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import BinaryIO
 
-from loader.errors import ConfigurationError, LockedError, StoppedError
+from loader.errors import ConfigurationError, GuardError, LockedError, StoppedError
 from loader.stopping import StopSignal
 from loader.warehouse.base import pooler_hint
 
@@ -31,10 +31,13 @@ ENDS = ((signal.SIGINT, 10.0), (signal.SIGTERM, 5.0), (signal.SIGKILL, 60.0))
 # No run takes this long, but dbt waits for a lock of the database for as long as another session holds it.
 DEADLINE = timedelta(hours=3)
 TAIL_BYTES = 1_000_000
+MAX_MESSAGE = 1_000  # characters
 # Where dbt's message ends and details begin: the stack of macros, the path of the compiled SQL, and a line of a spend
 # log file that DuckDB quotes, which can contain a prompt.
 DETAILS = re.compile(r"^\s*(?:> in macro|> called by|compiled code at|Original Line:)", re.MULTILINE)
-NO_VARIABLES: Mapping[str, str] = {}
+# The first words of the error of the macro require_accepted.
+CHANGED_SETTINGS = "Settings differ from those of the last run"
+NO_VARIABLES: Mapping[str, object] = {}
 # The running processes. The lock is held while one starts, so that `kill_running` misses none.
 _starting = threading.Lock()
 _running: set[subprocess.Popen[bytes]] = set()
@@ -45,7 +48,7 @@ def build_models(
     profiles_dir: str | None,
     stop: StopSignal,
     environ: Mapping[str, str] = os.environ,
-    variables: Mapping[str, str] = NO_VARIABLES,
+    variables: Mapping[str, object] = NO_VARIABLES,
     deadline: timedelta = DEADLINE,
 ) -> None:
     """Run `dbt build` for the models and seeds, without tests, in this folder.
@@ -61,6 +64,7 @@ def build_models(
     Raises:
         ConfigurationError: there is no dbt or no project, dbt did not end in time, or dbt failed; with its last error.
         LockedError: the DuckDB file was in use for longer than dbt waits.
+        GuardError: settings differ from those of the last run, and the change was not accepted.
         StoppedError: a stop was requested.
     """
     if stop.is_set:
@@ -70,7 +74,7 @@ def build_models(
     command = [_program(environ), "--quiet", "--no-use-colors", "--log-format", "json", *BUILD]
     command += ["--target", target] if target else []
     command += ["--profiles-dir", profiles_dir] if profiles_dir else []
-    command += ["--vars", json.dumps(dict(variables))] if variables else []
+    command += ["--vars", json.dumps(dict(variables), default=str)] if variables else []
     seen = {name: value for name, value in environ.items() if name not in SECRETS}
     with tempfile.TemporaryFile() as output:
         code = _run(command, seen, output, stop, deadline)
@@ -78,6 +82,8 @@ def build_models(
             message = last_error(_tail(output))
             if "Could not set lock on file" in message:
                 raise LockedError(f"dbt could not get exclusive access to the DuckDB file: {message}")
+            if CHANGED_SETTINGS in message:
+                raise GuardError(message[message.index(CHANGED_SETTINGS) :])
             message = f"{message}{pooler_hint(message)}" or f"exit code {code}, without an error message."
             raise ConfigurationError(f"dbt failed: {message}")
 
@@ -153,7 +159,7 @@ def last_error(log: str) -> str:
     errors = [message for message in _errors(log) if message]
     text = errors[-1] if errors else next((line for line in reversed(log.splitlines()) if line.strip()), "")
     text = DETAILS.split(text.removeprefix("Encountered an error:"), maxsplit=1)[0]
-    return " ".join(text.split())[:500]
+    return " ".join(text.split())[:MAX_MESSAGE]
 
 
 def _errors(log: str) -> Iterator[str]:

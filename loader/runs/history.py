@@ -8,7 +8,6 @@ from itertools import islice
 
 from loader.errors import ConfigurationError, StoppedError
 from loader.hours import Window, iso, month_start
-from loader.runs.dbt import build_models
 from loader.runs.lock import require_readable, run_lock
 from loader.runs.run import Job, require_no_rejected_file
 from loader.stopping import StopSignal
@@ -54,6 +53,7 @@ def load(job: Job, step: str, stop: StopSignal, now: datetime) -> None:
 
     Raises:
         ConfigurationError: dbt failed.
+        GuardError: settings differ from those of the last run, and the change was not accepted.
         LockedError: another run of the loader is in progress.
         StoppedError: a stop was requested.
     """
@@ -75,7 +75,7 @@ def load(job: Job, step: str, stop: StopSignal, now: datetime) -> None:
 
 def _run(job: Job, stop: StopSignal, until: str | None) -> None:
     try:
-        build_models(job.target_name, job.profiles_dir, stop, variables={"load_until": until} if until else {})
+        job.build(stop, until)
     except StoppedError as error:
         raise StoppedError(
             f"Stopped by {stop.name}: what was summed stays. Run the same command again to continue.",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
@@ -16,7 +16,7 @@ from loader.errors import StoppedError
 from loader.runs.dbt import build_models
 from loader.runs.lock import require_readable, run_lock
 from loader.stopping import StopSignal
-from loader.warehouse import source
+from loader.warehouse import run_log, source
 from loader.warehouse.base import open_for_push, open_warehouse
 
 
@@ -32,6 +32,7 @@ class Job:
         since: nothing older (UTC) is pending.
         lock_timeout: seconds to wait for a DuckDB file that another process uses.
         policy: how long a push tries.
+        variables: vars for every run of dbt.
     """
 
     target: Target
@@ -41,6 +42,23 @@ class Job:
     since: datetime | None = None
     lock_timeout: float = 30.0
     policy: RetryPolicy = field(default_factory=RetryPolicy)
+    variables: Mapping[str, object] = field(default_factory=dict)
+
+    def build(self, stop: StopSignal, load_until: str | None = None) -> None:
+        """Run dbt with the job's vars, and report the settings that differ from those of the last run.
+
+        Args:
+            stop: ends dbt.
+            load_until: the UTC hour from which on nothing is summed; None to sum everything.
+
+        Raises:
+            LoaderError: as `build_models`.
+        """
+        until = {"load_until": load_until} if load_until else {}
+        build_models(self.target_name, self.profiles_dir, stop, variables={**self.variables, **until})
+        with open_warehouse(self.target, self.lock_timeout, self.say) as warehouse:
+            for change in run_log.last_changes(run_log.read_runs(warehouse)):
+                self.say(f"Changed since the last run: {change}")
 
     def sender(
         self, configured: Sequence[Credentials], stop: StopSignal, callbacks: PushCallbacks | None = None
@@ -63,13 +81,14 @@ def run(job: Job, stop: StopSignal, callbacks: PushCallbacks | None = None, sent
 
     Raises:
         LockedError: another run, push or dbt is in progress.
+        GuardError: settings differ from those of the last run, and the change was not accepted.
         ConfigurationError: dbt failed, or the credentials are missing.
         LoaderError: as `Push.run`.
     """
     with run_lock(job.target, job.say):
         require_readable(job.target, job.lock_timeout, job.say)
         _require_no_push(job)
-        build_models(job.target_name, job.profiles_dir, stop)
+        job.build(stop)
         if stop.is_set:
             raise StoppedError(f"Stopped by {stop.name} after dbt: nothing was sent.", stop.number)
         sender = job.sender(read_all_credentials(), stop, callbacks)

@@ -72,6 +72,14 @@ class DbtWarehouse(Warehouse):
         """See `Warehouse.column_names`."""
         return self._run(self._adapter, f"select * from {self.relation(relation)} where 1 = 0", "read")[0]  # noqa: S608
 
+    def has(self, relation: str) -> bool:
+        """See `Warehouse.has`: not every engine has an information_schema."""
+        try:
+            self.column_names(relation)
+        except ConfigurationError:
+            return False
+        return True
+
     def append(self, relation: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
         """See `Warehouse.append`. One statement, so that either all rows are inserted or none."""
         adapter = self._adapter

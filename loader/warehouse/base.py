@@ -75,6 +75,12 @@ class Warehouse(ABC):
     def column_names(self, relation: str) -> list[str]:
         """The columns of one of the project's models, in order."""
 
+    def has(self, relation: str) -> bool:
+        """Whether one of the project's models exists and may be read; an earlier version did not build all of them."""
+        condition = f"table_schema = {self.placeholder} and table_name = {self.placeholder}"
+        statement = f"select count(*) from information_schema.tables where {condition}"  # noqa: S608
+        return any(count for (count,) in self.rows(statement, (self.target.schema, relation)))
+
     @abstractmethod
     def append(self, relation: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
         """Insert rows into one of the project's tables. They are committed when this returns.

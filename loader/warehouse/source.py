@@ -9,6 +9,7 @@ from pathlib import Path
 
 from loader.errors import ConfigurationError
 from loader.money import decimal_text, total_usd
+from loader.warehouse import run_log
 from loader.warehouse.base import Warehouse
 
 REASONS = ("rejection_reason", "warning", "merge_reason")  # columns of int_usage__rejected_hours, of which one is set
@@ -54,6 +55,7 @@ class Source:
         warned: the requests that are counted although something is unusual, by warning, most expensive first.
         merged: the spend logs that are merged into another one of the same request, by reason, most expensive first.
         rejected_files: the files of which no request was accepted, most expensive first.
+        mixed_models: why the models are not of one run of dbt; empty if they are. See `run_log.mixed_models`.
     """
 
     description: str
@@ -62,6 +64,7 @@ class Source:
     warned: tuple[ReportedRequests, ...] = ()
     merged: tuple[ReportedRequests, ...] = ()
     rejected_files: tuple[RejectedFile, ...] = ()
+    mixed_models: str = ""
 
     @property
     def rejected_count(self) -> int:
@@ -107,7 +110,9 @@ def read_source(warehouse: Warehouse) -> Source:
     found = _by_reason(warehouse)
     rejected, warned, merged = (found[column] for column in REASONS)
     count = None if files is None else int(files)
-    return Source(description, count, rejected, warned, merged, _rejected_files(warehouse) if rejected else ())
+    files_rejected = _rejected_files(warehouse) if rejected else ()
+    mixed = run_log.mixed_models(run_log.read_runs(warehouse))
+    return Source(description, count, rejected, warned, merged, files_rejected, mixed)
 
 
 def _by_reason(warehouse: Warehouse) -> dict[str, tuple[ReportedRequests, ...]]:
@@ -154,7 +159,7 @@ def _sum_of_cost(warehouse: Warehouse) -> str:
 
 def warnings(source: Source) -> list[str]:
     """What needs attention in the source: the glob matches no file, or requests were rejected or have a warning."""
-    found = []
+    found = [source.mixed_models] if source.mixed_models else []
     if source.files == 0:
         found.append(
             f"{source.description} do not exist: the glob matches no file, so no new usage can be summed."
@@ -248,6 +253,7 @@ def answer(source: Source) -> dict[str, object]:
     return {
         "description": source.description,
         "files": source.files,
+        "models_of_one_run": not source.mixed_models,
         "rejected_requests": source.rejected_count,
         "rejected_cost": decimal_text(source.rejected_cost),
         "rejected": [_answer(each, "reason") | {"file": each.file} for each in source.rejected],

@@ -5,7 +5,7 @@
         {%- set name = 'resource/tag:' ~ dimension.tag -%}
         {%- do model['columns'].update({name: {'name': name, 'data_type': 'text', 'quote': true, 'constraints': []}}) -%}
     {%- endfor -%}
-    {%- if var('streams') -%}
+    {%- if project_var('streams') -%}
         {%- do model['columns'].update({'stream': {'name': 'stream', 'data_type': 'text', 'quote': false, 'constraints': []}}) -%}
     {%- endif -%}
     {{- declare_types() -}}

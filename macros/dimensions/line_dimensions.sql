@@ -2,10 +2,7 @@
    which is null unless the dimension is chosen (`is_chosen`); `source` is its name in staging; `tag` is the key of its resource
    tag. The custom dimensions, tag:<key> and metadata:<key>, come last. #}
 {% macro line_dimensions() %}
-    {%- set chosen = var('line_dimensions') -%}
-    {%- if chosen is string or chosen is not iterable -%}
-        {{ exceptions.raise_compiler_error("var line_dimensions is not valid: " ~ chosen ~ ". It must be a list, such as [user, api_key, 'tag:env'].") }}
-    {%- endif -%}
+    {%- set chosen = project_var('line_dimensions') -%}
     {%- set dimensions = [
         {'name': 'user', 'column': 'user_id', 'source': 'user_id', 'tag': 'user_id'},
         {'name': 'api_key', 'column': 'api_key', 'source': 'api_key', 'tag': 'api_key'},

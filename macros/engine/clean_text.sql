@@ -40,7 +40,7 @@
 {% endmacro %}
 
 {% macro spark__regexp_group(column, pattern) %}
-    {{ return("nullif(regexp_extract(" ~ column ~ ", " ~ sql_text(pattern) ~ ", 1), '')") }}
+    {{ return("nullif(regexp_extract(" ~ column ~ ", " ~ sql_text(java_pattern(pattern)) ~ ", 1), '')") }}
 {% endmacro %}
 
 
@@ -53,7 +53,7 @@
 
 {% macro postgres__regexp_matches(column, pattern) %}{{ return(column ~ " ~ " ~ sql_text(pattern)) }}{% endmacro %}
 
-{% macro spark__regexp_matches(column, pattern) %}{{ return(column ~ " rlike " ~ sql_text(pattern)) }}{% endmacro %}
+{% macro spark__regexp_matches(column, pattern) %}{{ return(column ~ " rlike " ~ sql_text(java_pattern(pattern))) }}{% endmacro %}
 
 
 {# Whether a text is one of these; null where it is null. DuckDB turns a longer `in` into a join, even inside of a case, and a join for

@@ -12,8 +12,12 @@
 {% endmacro %}
 
 {% macro spark__regexp_replace_all(column, pattern, replacement) %}
-    {{ return("regexp_replace(" ~ column ~ ", " ~ sql_text(pattern) ~ ", " ~ sql_text(replacement) ~ ")") }}
+    {{ return("regexp_replace(" ~ column ~ ", " ~ sql_text(java_pattern(pattern)) ~ ", " ~ sql_text(replacement) ~ ")") }}
 {% endmacro %}
+
+{# A regular expression of which a final `$` means the end of the text, as in RE2 and PostgreSQL: in Java, `$` also comes before a last
+   line break. #}
+{% macro java_pattern(pattern) %}{{ return(pattern[:-1] ~ '\\z' if pattern.endswith('$') else pattern) }}{% endmacro %}
 
 
 {# The SHA-256 of a text in UTF-8, as 64 hex digits. #}

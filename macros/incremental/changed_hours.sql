@@ -12,7 +12,7 @@
     {%- endif -%}
     {%- set changed = {} -%}
     {%- for hour, checksum in source_checksums(window_start).items() -%}
-        {%- if summed.get(hour) != checksum or var('rebuild_thinner_hours') -%}
+        {%- if summed.get(hour) != checksum or project_var('rebuild_thinner_hours') -%}
             {%- do changed.update({hour: checksum}) -%}
         {%- endif -%}
     {%- endfor -%}

@@ -37,7 +37,7 @@
 {# With var rebuild_thinner_hours: which stored hours are removed if the source has no usage of them, as a condition on usage_hour: those of
    the window, or, if everything is read again, those since the oldest spend log. Older ones outlived their spend logs. None otherwise. #}
 {% macro hours_to_empty(kept, window_start) %}
-    {%- if kept is none or not var('rebuild_thinner_hours') -%}{{ return(none) }}{%- endif -%}
+    {%- if kept is none or not project_var('rebuild_thinner_hours') -%}{{ return(none) }}{%- endif -%}
     {%- if window_start is not none -%}{{ return(is_within('usage_hour', window_start, load_until())) }}{%- endif -%}
     {%- set oldest = run_query(
         "select cast(" ~ dbt.date_trunc('hour', 'min(started_at)') ~ " as " ~ dbt.type_string() ~ ") from " ~ ref('base_litellm__spend_logs')

@@ -12,7 +12,7 @@
 {# A stored e-mail address, null unless it is stored as var user_email now requires: an address that is to be hashed or omitted must not
    come back from before. #}
 {% macro kept_email(column) -%}
-    {%- set setting = var('user_email') -%}
+    {%- set setting = project_var('user_email') -%}
     {%- if setting == 'plain' -%}
         {{ return("case when " ~ column ~ " like '%@%' then " ~ column ~ " end") }}
     {%- elif setting == 'hashed' -%}

@@ -24,10 +24,10 @@
     ] -%}
     {%- for dimension, column in [
         ('api_key', 'api_key'), ('project', 'project_id'), ('end_user', 'end_user'), ('call_type', 'call_type'), ('agent', 'agent_id'),
-    ] if dimension in var('line_dimensions') -%}
+    ] if dimension in project_var('line_dimensions') -%}
         {%- do columns.append(column) -%}
     {%- endfor -%}
-    {%- set chosen = var('line_dimensions') | join(' ') -%}
+    {%- set chosen = project_var('line_dimensions') | join(' ') -%}
     {%- if 'tag:' in chosen -%}{%- do columns.append('request_tags') -%}{%- endif -%}
     {%- if 'metadata:' in chosen -%}{%- do columns.append('spend_logs_metadata') -%}{%- endif -%}
     {{ return(columns) }}
@@ -36,7 +36,7 @@
 {# A digest of everything but its spend logs that a summed hour depends on: the SQL of the two models that make it, the vars that
    they read, the provider names and the names in LiteLLM's tables. #}
 {% macro summing_definition() %}
-    {%- set parts = [line_dimensions() | string, var('user_email'), var('end_user'), is_usage()] -%}
+    {%- set parts = [line_dimensions() | string, project_var('user_email'), project_var('end_user'), is_usage()] -%}
     {%- for name in ['int_usage__summed_hours', 'int_usage__hourly'] -%}
         {%- do parts.append(graph.nodes['model.litellm_cbf.' ~ name].raw_code) -%}
     {%- endfor -%}
@@ -45,10 +45,10 @@
         (ref('stg_litellm__teams'), ['team_id', 'team_alias', 'organization_id']),
         (ref('stg_litellm__users'), ['user_id', 'user_email']),
     ] -%}
-    {%- if 'api_key' in var('line_dimensions') -%}
+    {%- if 'api_key' in project_var('line_dimensions') -%}
         {%- do names.append((ref('stg_litellm__api_keys'), ['api_key', 'api_key_alias'])) -%}
     {%- endif -%}
-    {%- if 'organization' in var('line_dimensions') -%}
+    {%- if 'organization' in project_var('line_dimensions') -%}
         {%- do names.append((ref('stg_litellm__organizations'), ['organization_id', 'organization_alias'])) -%}
     {%- endif -%}
     {%- for relation, columns in names -%}

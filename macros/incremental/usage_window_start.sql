@@ -4,11 +4,6 @@
    a source that was late leaves a gap. A run that fails does not move it. A row from the future, or a run on a machine whose clock is
    ahead, does not move it past the hours that are known. #}
 {% macro usage_window_start(kept) %}
-    {%- if var('lookback_hours') | int(-1) < 1 -%}
-        {{ exceptions.raise_compiler_error(
-            "var lookback_hours is not valid: " ~ var('lookback_hours') ~ ". It must be a whole number of hours, at least 1."
-        ) }}
-    {%- endif -%}
     {%- if flags.FULL_REFRESH or not is_run() or kept is none -%}{{ return(none) }}{%- endif -%}
     {%- if last_complete_run() is none -%}{{ return(none) }}{%- endif -%}
     {%- set known = newest_known_hour() -%}
@@ -51,5 +46,5 @@
 {# The start of the hour that lies `lookback_hours` before a time, both as text. #}
 {% macro start_of_lookback(time) %}
     {%- set hour = modules.datetime.datetime.fromisoformat(time).replace(minute=0, second=0, microsecond=0) -%}
-    {{ return((hour - modules.datetime.timedelta(hours=var('lookback_hours') | int)).strftime('%Y-%m-%d %H:%M:%S')) }}
+    {{ return((hour - modules.datetime.timedelta(hours=project_var('lookback_hours') | int)).strftime('%Y-%m-%d %H:%M:%S')) }}
 {% endmacro %}

@@ -5,7 +5,7 @@
 {%- endmacro %}
 
 {% macro duckdb__without_emptied_hours(relation) %}
-    {%- if not is_run() or not var('rebuild_thinner_hours') -%}{{ return('') }}{%- endif -%}
+    {%- if not is_run() or not project_var('rebuild_thinner_hours') -%}{{ return('') }}{%- endif -%}
     {{ return(
         'delete from ' ~ relation ~ ' where request_count = 0 and usage_hour in (select emptied.usage_hour from '
         ~ built_relation('int_usage__summed_hours') ~ ' as emptied where emptied.request_count = 0)'

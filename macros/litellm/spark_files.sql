@@ -89,7 +89,7 @@
     {%- if '{' in path -%}{%- set pattern.text = pattern.text | replace(',', '|') -%}{%- endif -%}
     {%- set files = [] -%}
     {%- for file in run_query("select path from litellm_cbf_files order by path").columns[0].values() -%}
-        {%- do files.append(file) if modules.re.search('(^|/)' ~ pattern.text ~ '$', file) -%}
+        {%- do files.append(file) if modules.re.search('(^|/)' ~ pattern.text ~ '\\Z', file) -%}
     {%- endfor -%}
     {{ return(files) }}
 {% endmacro %}

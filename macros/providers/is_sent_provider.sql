@@ -4,7 +4,7 @@
     {%- set conditions = [] -%}
     {%- for variable, operator in [('include_providers', 'in'), ('exclude_providers', 'not in')] -%}
         {%- set providers = [] -%}
-        {%- for provider in czrn_providers(variable, var(variable)) -%}{%- do providers.append(sql_text(provider)) -%}{%- endfor -%}
+        {%- for provider in czrn_providers(variable, project_var(variable)) -%}{%- do providers.append(sql_text(provider)) -%}{%- endfor -%}
         {%- if providers -%}
             {%- do conditions.append(column ~ ' ' ~ operator ~ ' (' ~ providers | join(', ') ~ ')') -%}
         {%- endif -%}

@@ -1,7 +1,7 @@
 {# The validated var streams: none for a single stream; otherwise what lines are split by, and each stream's name and values (none
    if they are split by hash). #}
 {% macro line_streams() %}
-    {%- set wanted = var('streams') -%}
+    {%- set wanted = project_var('streams') -%}
     {%- if not wanted -%}{{ return(none) }}{%- endif -%}
     {%- set shape = ", such as {by: team, names: {research: [team-1, team-2]}}, {by: provider, names: {openai: [openai]}} or {by: hash, names: [one, two]}" -%}
     {%- if wanted is not mapping or wanted.by not in ['team', 'provider', 'hash'] or wanted | length != 2 or not wanted.names -%}

@@ -19,8 +19,8 @@
         'model_group': 'model_group',
         'call_type': 'call_type',
         'agent_id': 'agent_id',
-        'prompt_tokens': 'cast(prompt_tokens as ' ~ text ~ ')' if var('token_tags') else no_text,
-        'completion_tokens': 'cast(completion_tokens as ' ~ text ~ ')' if var('token_tags') else no_text,
+        'prompt_tokens': 'cast(prompt_tokens as ' ~ text ~ ')' if project_var('token_tags') else no_text,
+        'completion_tokens': 'cast(completion_tokens as ' ~ text ~ ')' if project_var('token_tags') else no_text,
     } -%}
     {%- for dimension in line_dimensions() if dimension.is_custom -%}
         {%- do tags.update({dimension.tag: dimension.column}) -%}

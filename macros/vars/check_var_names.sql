@@ -1,11 +1,7 @@
 {# Stops a run that sets a var whose name is nearly that of one of ours: dbt ignores unknown vars, so that a misspelled exclude_providers
-   would send what it was to leave out. Runs before each run. #}
+   would send what it was to leave out. #}
 {% macro check_var_names() %}
-    {%- if not is_run() -%}{{ return('') }}{%- endif -%}
-    {%- set known = [
-        'litellm_schema', 'line_dimensions', 'lookback_hours', 'load_until', 'rebuild_thinner_hours', 'streams', 'token_tags', 'user_email',
-        'end_user', 'include_providers', 'exclude_providers',
-    ] -%}
+    {%- set known = project_vars() | list -%}
     {%- for name in known -%}
         {#- dbt does not list the vars of dbt_project.yml, so likely misspellings are looked up. Those of a short name could be another
             package's. -#}

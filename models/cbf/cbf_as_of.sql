@@ -39,7 +39,7 @@ final as (
     select
         {{ summed_until }} as built_at,
         newest_hour,
-        newest_hour - interval '{{ var('lookback_hours') }} hours' as lookback_start,
+        newest_hour - interval '{{ project_var('lookback_hours') }} hours' as lookback_start,
         cast({{ sql_text(logs.description) }} as {{ dbt.type_string() }}) as spend_log_source,
         cast({{ logs.files if logs.files is not none else 'null' }} as {{ dbt.type_bigint() }}) as spend_log_files
     from known

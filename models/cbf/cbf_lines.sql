@@ -39,7 +39,7 @@ final as (
         owner_part as {{ cbf_column('resource/account') }},
         cast('cross-region' as {{ dbt.type_string() }}) as {{ cbf_column('resource/region') }},
         cast('llm-usage' as {{ dbt.type_string() }}) as {{ cbf_column('resource/usage_family') }},
-        {%- if var('streams') %}
+        {%- if project_var('streams') %}
         -- Not sent: it decides which stream the line is sent to.
         {{ line_stream('team_id', 'provider', czrn('provider', 'owner_part', 'local_id')) }} as stream,
         {%- endif %}

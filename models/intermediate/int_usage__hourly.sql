@@ -95,7 +95,7 @@ kept_organizations as (
     group by usage_hour, organization_id
 ),
 {%- endif %}
-{%- if is_incremental() and not var('rebuild_thinner_hours') %}
+{%- if is_incremental() and not project_var('rebuild_thinner_hours') %}
 
 kept_hours as (
     select
@@ -113,7 +113,7 @@ kept_hours as (
 replaced_hours as (
     select summed_hours.usage_hour
     from summed_hours
-    {%- if is_incremental() and not var('rebuild_thinner_hours') %}
+    {%- if is_incremental() and not project_var('rebuild_thinner_hours') %}
     left join kept_hours on summed_hours.usage_hour = kept_hours.usage_hour
     where
         -- As in is_usage, a case expression keeps PostgreSQL's row estimate realistic.
@@ -141,7 +141,7 @@ final as (
         summed.cloud_provider,
         {{ newest_name('teams.organization_id', 'kept_teams.team_organization_id', 'summed.team_organization_id') }} as team_organization_id,
         {{ newest_name(blank_to_null('teams.team_alias'), 'kept_teams.team_alias', 'summed.team_alias') }} as team_alias,
-        {{ newest_name(private_text(blank_to_null('users.user_email'), var('user_email')), 'kept_users.user_email', 'summed.user_email') }}
+        {{ newest_name(private_text(blank_to_null('users.user_email'), project_var('user_email')), 'kept_users.user_email', 'summed.user_email') }}
             as user_email,
         {{ newest_name(blank_to_null('api_keys.api_key_alias'), 'kept_api_keys.api_key_alias', 'summed.api_key_alias') }} as api_key_alias,
         {{ newest_name(

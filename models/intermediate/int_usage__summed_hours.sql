@@ -79,7 +79,7 @@ labelled as (
         {%- elif not dimension.is_chosen %}
         cast(null as {{ dbt.type_string() }}) as {{ dimension.column }},
         {%- elif dimension.name == 'end_user' %}
-        {{ private_text('provided.end_user', var('end_user')) }} as end_user,
+        {{ private_text('provided.end_user', project_var('end_user')) }} as end_user,
         {%- else %}
         {{ dimension.source }} as {{ dimension.column }},
         {%- endif %}
@@ -141,7 +141,7 @@ final as (
         cast(summed.cloud_provider as {{ dbt.type_string() }}) as cloud_provider,
         case when summed.team_id is not null then summed.team_organization_id end as team_organization_id,
         case when summed.team_id is not null then summed.team_alias end as team_alias,
-        case when summed.user_id is not null then {{ private_text('summed.user_email', var('user_email')) }} end as user_email,
+        case when summed.user_id is not null then {{ private_text('summed.user_email', project_var('user_email')) }} end as user_email,
         case when summed.api_key is not null then summed.api_key_alias end as api_key_alias,
         case when summed.organization_id is not null then summed.organization_alias end as organization_alias,
         case when summed.project_id is not null then summed.project_alias end as project_alias,

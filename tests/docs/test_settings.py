@@ -9,6 +9,7 @@ from pathlib import Path
 import yaml
 
 from tests.docs.blocks import ROOT
+from tools import vars_docs
 
 PAGE = (ROOT / "docs/settings.md").read_text("utf-8")
 NAME = re.compile(r"(?:(?:CLOUDZERO|LOADER|LITELLM|DBT|XDG)_|PG)[A-Z0-9_]*[A-Z0-9]")
@@ -50,6 +51,11 @@ def test_every_var_is_documented_with_its_default() -> None:
         (shown,) = re.findall(rf"^\| `{name}` \| ([^|]*) \|", PAGE, re.MULTILINE)
         value = re.match(r"`([^`]*)`", shown)
         assert (yaml.safe_load(value[1]) if value else None) == default, name
+
+
+def test_the_table_of_vars_is_generated_from_the_macro() -> None:
+    assert vars_docs.render(PAGE) == PAGE, "run `make docs`"
+    assert list(vars_docs.project_vars()) == first_column("dbt vars")
 
 
 def test_defaults_of_variables_are_those_of_the_profile() -> None:

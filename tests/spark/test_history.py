@@ -30,7 +30,8 @@ def test_other_hours_of_a_day_keep_their_cost_and_dimensions(project: SparkProje
     # The first two hours are deleted from the source and the dimension is removed; hours three and four are built.
     late = [early[2], spend_log("late", on_all_engines.START + timedelta(hours=3), spend=1.0)]
     put(project, late)
-    project.build(tests=True, variables={"line_dimensions": ["user"], "lookback_hours": 1})
+    variables = {"line_dimensions": ["user"], "lookback_hours": 1, "accept_changed": ["line_dimensions"]}
+    project.build(tests=True, variables=variables)
     rows = project.rows("select hour(usage_hour), tag__env, cost_usd from cbf.int_usage__hourly order by 1")
     assert rows == [
         (0, "prod", Decimal("0.002")),

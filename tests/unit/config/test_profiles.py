@@ -119,3 +119,11 @@ def test_a_password_is_passed_on_unchanged_and_not_in_the_repr(folder: Path) -> 
     assert target.options["password"] == "it's {{ secret }} %s"  # noqa: S105
     assert target.options["port"] == "5433"
     assert "secret" not in repr(target)
+
+
+@pytest.mark.parametrize("schema", ["cbf'; drop schema cbf; --", 'c"bf', "cbf\n", "x" * 64])
+def test_a_schema_that_cannot_stand_in_sql_is_refused(schema: str, tmp_path: Path) -> None:
+    profiles = "litellm_cbf: {outputs: {default: {type: duckdb, path: x, schema: \"{{ env_var('DBT_SCHEMA') }}\"}}}"
+    (tmp_path / "profiles.yml").write_text(profiles, encoding="utf-8")
+    with pytest.raises(ConfigurationError, match=r"DBT_SCHEMA. is not a valid name"):
+        read_target(str(tmp_path), None, {"DBT_SCHEMA": schema})

@@ -15,6 +15,7 @@ from loader.config.settings import (
     parse_duration,
     read_all_credentials,
     read_credentials,
+    read_dbt_vars,
     read_secret,
     read_streams,
     read_timezone,
@@ -218,3 +219,18 @@ def test_time_zones() -> None:
     for wrong in ("Mars/Olympus", "../../etc/passwd"):
         with pytest.raises(ConfigurationError, match="IANA"):
             read_timezone({"CLOUDZERO_TIMEZONE": wrong})
+
+
+def test_dbt_vars_of_the_option_come_before_those_of_the_environment() -> None:
+    environ = {"LOADER_VARS": "{litellm_schema: litellm, token_tags: false}"}
+    assert read_dbt_vars(None, {}) == {}
+    assert read_dbt_vars(" ", environ) == {"litellm_schema": "litellm", "token_tags": False}
+    assert read_dbt_vars("token_tags: true", environ) == {"litellm_schema": "litellm", "token_tags": True}
+
+
+@pytest.mark.parametrize("text", ["litellm_schema", "[1]", "{", "1: 2", "a: b: c"])
+def test_dbt_vars_that_are_no_mapping_are_refused(text: str) -> None:
+    with pytest.raises(UsageError, match="--vars must be a YAML mapping"):
+        read_dbt_vars(text, {})
+    with pytest.raises(ConfigurationError, match="LOADER_VARS must be a YAML mapping"):
+        read_dbt_vars(None, {"LOADER_VARS": text})

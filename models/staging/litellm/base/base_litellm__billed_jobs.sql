@@ -33,7 +33,7 @@ charges as (
 billed as (
     select billed_jobs.job_id
     from {{ this }} as billed_jobs
-    {%- if var('rebuild_thinner_hours') %}
+    {%- if project_var('rebuild_thinner_hours') %}
     left join charges
         on billed_jobs.request_id = charges.request_id and billed_jobs.started_at = charges.started_at
     where charges.job_id is not null or not ({{ is_within('billed_jobs.started_at', window_start, load_until()) }})
