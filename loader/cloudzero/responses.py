@@ -8,10 +8,11 @@ from __future__ import annotations
 import codecs
 import json
 from collections.abc import Iterable, Iterator
-from decimal import Decimal
 from email.utils import parsedate_to_datetime
 from time import time
 from typing import Any
+
+import ijson
 
 from loader.errors import RetryableError
 from loader.text import one_line
@@ -20,6 +21,8 @@ MAX_MESSAGE = 500  # characters
 MAX_DROP_ID = 200
 MAX_ERRORS = 1000  # of a validation
 MAX_ROW = 1_000_000  # characters of one row, or of any other value beside the rows
+MAX_CHUNK = 1_000_000  # bytes
+MAX_DEPTH = 100  # objects and lists in each other
 
 
 def content_of(content: bytes) -> Any:
@@ -121,82 +124,76 @@ def month_rows(chunks: Iterable[bytes]) -> Iterator[dict[str, Any]]:
     Raises:
         RetryableError: it is not such an object, or a row is too large.
     """
-    reader = _JsonReader(chunks)
-    has_rows = False
-    for _ in _members(reader, "{", "}"):
-        name = reader.value()
-        reader.expect(":")
-        if name != "billing_drop":
-            reader.value()
-        elif has_rows:
-            raise _invalid_month()
-        else:
+    source = _Source(chunks)
+    events = _events(source)
+    try:
+        _require(next(events)[0] == "start_map")
+        has_rows = False
+        for event, name in events:
+            if event == "end_map":
+                break
+            if name != "billing_drop":
+                _value(*next(events), events)
+                continue
+            _require(not has_rows and next(events)[0] == "start_array")
             has_rows = True
-            for _row in _members(reader, "[", "]"):
-                row = reader.value()
-                if not isinstance(row, dict):
-                    raise _invalid_month()
-                yield row
-    reader.expect("")
-    if not has_rows:
+            for kind, value in events:
+                if kind == "end_array":
+                    break
+                _require(kind == "start_map")
+                yield _value(kind, value, events)
+        _require(has_rows and next(events, None) is None)
+    except (ijson.JSONError, UnicodeDecodeError, StopIteration) as error:
+        raise _invalid_month() from error
+
+
+def _require(is_valid: bool) -> None:
+    if not is_valid:
         raise _invalid_month()
 
 
-def _members(reader: _JsonReader, opening: str, closing: str) -> Iterator[None]:
-    """Stops at each member of an object or a list, which is then read."""
-    reader.expect(opening)
-    if not reader.next_is(closing):
-        yield
-        while reader.next_is(","):
-            reader.expect(",")
-            yield
-    reader.expect(closing)
+def _events(source: _Source) -> Iterator[tuple[str, Any]]:
+    for event, value in ijson.basic_parse(source):
+        source.unparsed = 0
+        yield event, value
 
 
-class _JsonReader:
-    """Reads JSON value by value from chunks of UTF-8. Holds one value and one chunk at a time."""
+def _value(event: str, value: Any, events: Iterator[tuple[str, Any]]) -> Any:
+    """The value that begins with this event."""
+    builder, depth, size = ijson.ObjectBuilder(), 0, 0
+    while True:
+        builder.event(event, value)
+        depth += event.startswith("start_") - event.startswith("end_")
+        size += 1 + (len(value) if isinstance(value, str) else 0)
+        _require(size <= MAX_ROW and depth <= MAX_DEPTH)
+        if not depth:
+            return builder.value
+        event, value = next(events)
+
+
+class _Source:
+    """The file that ijson reads: chunks of UTF-8, with or without a byte order mark."""
 
     def __init__(self, chunks: Iterable[bytes]) -> None:
-        self._chunks = iter(chunks)
-        self._decoder = codecs.getincrementaldecoder("utf-8-sig")("replace")
-        self._json = json.JSONDecoder(parse_float=Decimal, parse_constant=_not_a_number)
-        self._text, self._at = "", 0
+        self._chunks = (chunk for chunk in chunks if chunk)
+        self._is_first = True
+        self.unparsed = 0  # bytes since the last event, so that no text can be larger than a row
 
-    def next_is(self, expected: str) -> bool:
-        """Whether the next character other than white space is this one; empty for the end."""
-        while True:
-            while self._at < len(self._text) and self._text[self._at] in " \t\r\n":
-                self._at += 1
-            if self._at < len(self._text) or not self._read_more():
-                return self._text[self._at : self._at + 1] == expected
-
-    def expect(self, expected: str) -> None:
-        """Read this character."""
-        if not self.next_is(expected):
-            raise _invalid_month()
-        self._at += len(expected)
-
-    def value(self) -> Any:
-        """Read one value."""
-        self.next_is("")
-        while True:
-            try:
-                value, end = self._json.raw_decode(self._text, self._at)
-            except RecursionError as error:
-                raise _invalid_month() from error
-            except ValueError as error:  # it may not have arrived as a whole
-                if len(self._text) - self._at > MAX_ROW or not self._read_more():
-                    raise _invalid_month() from error
-                continue
-            if end < len(self._text) or not self._read_more():  # else, a number may go on
-                self._at = end
-                return value
-
-    def _read_more(self) -> bool:
-        for chunk in self._chunks:
-            self._text, self._at = self._text[self._at :] + self._decoder.decode(chunk), 0
-            return True
-        return False
+    def read(self, size: int = -1) -> bytes:
+        """The next chunk, whatever its size. ijson asks for none first, to see that these are bytes."""
+        if not size:
+            return b""
+        chunk = next(self._chunks, b"")
+        if self._is_first:
+            while chunk and len(chunk) < len(codecs.BOM_UTF8) and codecs.BOM_UTF8.startswith(chunk):
+                more = next(self._chunks, b"")
+                if not more:
+                    break
+                chunk += more
+            chunk, self._is_first = chunk.removeprefix(codecs.BOM_UTF8), False
+        self.unparsed += len(chunk)
+        _require(self.unparsed <= MAX_ROW + MAX_CHUNK)
+        return chunk
 
 
 def _invalid_month() -> RetryableError:

@@ -61,6 +61,9 @@ def built(
     built = template_of("duckdb").copy(tmp_path)
     built.put(HOURS)
     built.project.settings = credentials(anycost)
+    # dbt's adapter runs in this process, where a connection that it keeps would exclude the tests' own.
+    profiles = built.project.profiles / "profiles.yml"
+    profiles.write_text(profiles.read_text().replace("type: duckdb\n", "type: duckdb\n      keep_open: false\n"))
     for name in [name for name in os.environ if name.startswith(FOREIGN)]:
         monkeypatch.delenv(name)
     for name, value in built.project.environment().items():
