@@ -117,15 +117,26 @@ def test_a_certificate_that_is_not_accepted(
 
 @pytest.mark.parametrize(
     "settings",
-    [{"REQUESTS_CA_BUNDLE": "/nonexistent/ca.pem"}, {"HTTPS_PROXY": "http://:x:y", "NO_PROXY": ""}],
-    ids=["bundle", "proxy"],
+    [
+        {"REQUESTS_CA_BUNDLE": "/nonexistent/ca.pem"},
+        {"REQUESTS_CA_BUNDLE": __file__},
+        {"HTTPS_PROXY": "http://user:pass-4711@:x:y", "NO_PROXY": ""},
+        {"HTTPS_PROXY": "http://user:pass-4711@a b", "NO_PROXY": ""},
+    ],
+    ids=["no bundle", "not a bundle", "proxy", "blank"],
 )
-def test_settings_with_which_nothing_can_be_sent(settings: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_settings_with_which_nothing_can_be_sent(
+    settings: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for name, value in settings.items():
         monkeypatch.setenv(name, value)
-    wire = Wire("https://127.0.0.1:9")
-    with client_of(wire) as client, pytest.raises(DestinationError, match="HTTPS_PROXY and REQUESTS_CA_BUNDLE"):
+    with (
+        answering(cut, tls=certificate(tmp_path).context) as wire,
+        client_of(wire) as client,
+        pytest.raises(DestinationError, match="HTTPS_PROXY and REQUESTS_CA_BUNDLE") as caught,
+    ):
         client.post(BODY, "k1")
+    assert "4711" not in str(caught.value)
 
 
 def test_a_proxy_that_refuses_the_tunnel_has_sent_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
