@@ -7,7 +7,7 @@ import socket
 import threading
 import tracemalloc
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -117,15 +117,26 @@ def test_a_certificate_that_is_not_accepted(
 
 @pytest.mark.parametrize(
     "settings",
-    [{"REQUESTS_CA_BUNDLE": "/nonexistent/ca.pem"}, {"HTTPS_PROXY": "http://:x:y", "NO_PROXY": ""}],
-    ids=["bundle", "proxy"],
+    [
+        {"REQUESTS_CA_BUNDLE": "/nonexistent/ca.pem"},
+        {"REQUESTS_CA_BUNDLE": __file__},
+        {"HTTPS_PROXY": "http://user:pass-4711@:x:y", "NO_PROXY": ""},
+        {"HTTPS_PROXY": "http://user:pass-4711@a b", "NO_PROXY": ""},
+    ],
+    ids=["no bundle", "not a bundle", "proxy", "blank"],
 )
-def test_settings_with_which_nothing_can_be_sent(settings: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_settings_with_which_nothing_can_be_sent(
+    settings: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for name, value in settings.items():
         monkeypatch.setenv(name, value)
-    wire = Wire("https://127.0.0.1:9")
-    with client_of(wire) as client, pytest.raises(DestinationError, match="HTTPS_PROXY and REQUESTS_CA_BUNDLE"):
+    with (
+        answering(cut, tls=certificate(tmp_path).context) as wire,
+        client_of(wire) as client,
+        pytest.raises(DestinationError, match="HTTPS_PROXY and REQUESTS_CA_BUNDLE") as caught,
+    ):
         client.post(BODY, "k1")
+    assert "4711" not in str(caught.value)
 
 
 def test_a_proxy_that_refuses_the_tunnel_has_sent_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -137,6 +148,45 @@ def test_a_proxy_that_refuses_the_tunnel_has_sent_nothing(monkeypatch: pytest.Mo
         assert proxy.requests[0].startswith(b"CONNECT api.example.com:443 ")
         assert b"key-0815" not in b"".join(proxy.requests)
     assert (caught.value.did_nothing, caught.value.may_be_in_progress) == (True, False)
+
+
+def tunnel(connection: socket.socket, request: bytes) -> None:
+    """A proxy: connect to the host of a CONNECT request, and pass on everything."""
+    host, _, port = request.split()[1].decode().partition(":")
+    with socket.create_connection((host, int(port))) as onwards:
+
+        def copy(source: socket.socket, target: socket.socket) -> None:
+            with suppress(OSError):
+                while part := source.recv(65536):
+                    target.sendall(part)
+                target.shutdown(socket.SHUT_RDWR)
+
+        connection.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
+        back = threading.Thread(target=copy, args=(onwards, connection))
+        back.start()
+        copy(connection, onwards)
+        back.join(10)
+
+
+def test_what_is_sent_through_a_proxy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    own = certificate(tmp_path)
+    answers = [lambda connection, _: connection.sendall(http(OK)), cut]
+    with (
+        answering(tunnel) as proxy,
+        answering(lambda connection, request: answers.pop(0)(connection, request), tls=own.context) as wire,
+        client_of(wire) as client,
+    ):
+        monkeypatch.setenv("HTTPS_PROXY", proxy.url)
+        monkeypatch.setenv("NO_PROXY", "")
+        monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(own.file))
+        assert client.post(BODY, "k1").row_count == 1
+        with pytest.raises(UnknownOutcomeError) as caught:
+            client.post(BODY, "k2")
+        assert (caught.value.did_nothing, caught.value.may_be_in_progress) == (False, True)
+        monkeypatch.delenv("REQUESTS_CA_BUNDLE")
+        with pytest.raises(DestinationError, match="self-signed"):
+            client.post(BODY, "k3")
+        assert (len(wire.requests), len(proxy.requests)) == (2, 3)
 
 
 def drip(*parts: bytes) -> Answer:

@@ -6,6 +6,8 @@ from datetime import timedelta
 from decimal import Decimal
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from loader.config.profiles import read_target
 from loader.config.settings import Stream
@@ -86,4 +88,11 @@ def test_nothing_in_an_answer_prevents_its_record(warehouse: BuiltWarehouse) -> 
         log.append(
             [entry("a")], "replace_hourly", ACCEPTED, drop_id="d\x00\ud800\u6f22", detail="\x1b[2J\udfff\x00" * 999
         )
-    assert warehouse.log("drop_id, length(detail)") == [("d\ufffd\ufffd\u6f22", 1000)]
+
+        @settings(max_examples=40, deadline=None)
+        @given(drop_id=st.text(st.characters()), detail=st.text(st.characters()))
+        def append(drop_id: str, detail: str) -> None:
+            log.append([entry("a")], "replace_hourly", UNKNOWN, drop_id=drop_id, detail=detail)
+
+        append()
+    assert warehouse.log("drop_id, length(detail)")[0] == ("d\ufffd\ufffd\u6f22", 1000)
