@@ -4,7 +4,6 @@
 
 {%- set logs = spend_log_source(source('litellm', 'spend_logs')) %}
 {%- set run_start = timestamp_literal(run_started_at.strftime('%Y-%m-%d %H:%M:%S')) %}
-{%- set summed_until = 'least(' ~ timestamp_literal(load_until()) ~ ', ' ~ run_start ~ ')' if load_until() else run_start %}
 {%- set known = newest_known_hour() if is_run() else none %}
 
 with
@@ -37,7 +36,7 @@ known as (
 
 final as (
     select
-        {{ summed_until }} as built_at,
+        {{ summed_until() }} as built_at,
         newest_hour,
         newest_hour - interval '{{ project_var('lookback_hours') }} hours' as lookback_start,
         cast({{ sql_text(logs.description) }} as {{ dbt.type_string() }}) as spend_log_source,

@@ -1,12 +1,15 @@
 -- One row per UTC hour of the lookback window of which spend logs are not summed, although all of them were there when the last run began.
 -- An hour that holds more requests than the source, or earlier ones, is history that outlived it.
+
+-- Built last, when cbf_as_of has what this run knew:
+-- depends_on: {{ ref('cbf_as_of') }}
 {%- set known = newest_known_hour() if is_run() else none %}
 {%- set window_start = start_of_lookback(known or run_started_at.strftime('%Y-%m-%d %H:%M:%S')) %}
 
 with
 
 staged_hours as (
-    {{ usage_by_hour(window_start) }}
+    {{ usage_by_hour(window_start, summed_until()) }}
 ),
 
 hours as (
