@@ -12,7 +12,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -84,8 +84,9 @@ def back_up(target: Target, destination: Path, lock_timeout: float, say: Callabl
         with open_warehouse(target, lock_timeout, say):  # which keeps writers out
             _copy(path, copy)
         contents = _checked(copy, path, target)
-        copy.rename(destination)
-        _sync(destination.parent)
+        with _errors_of(destination):
+            copy.rename(destination)
+            _sync(destination.parent)
     return contents
 
 
@@ -119,23 +120,23 @@ def put_back(
     with _temporary_file(place) as copy:
         _copy(source, copy)
         contents = _checked(copy, source, target)
-        if not place.exists():
-            copy.rename(place)
-            return contents, None
-        with _errors_of(place), _exclusive(place, lock_timeout, say):
-            shutil.copymode(place, copy)
+        kept = _free_name(place.with_name(f"{place.name}.replaced-{now:%Y%m%dT%H%M%SZ}"))
+        with _errors_of(place), ExitStack() as held:
+            is_new = not place.exists()
+            if not is_new:
+                held.enter_context(_exclusive(place, lock_timeout, say))
+                shutil.copymode(place, copy)
+            owner = (place.parent if is_new else place).stat()
             with suppress(PermissionError):
-                os.chown(copy, place.stat().st_uid, place.stat().st_gid)
-            kept = _free_name(place.with_name(f"{place.name}.replaced-{now:%Y%m%dT%H%M%SZ}"))
-            try:
-                kept.hardlink_to(place)  # so that there is a file in this place at any time
-            except OSError:
-                place.rename(kept)
+                os.chown(copy, owner.st_uid, owner.st_gid)
+            if not is_new:
+                _keep(place, kept)
+            # DuckDB would add what is in them to the copy.
             for log in {*_write_ahead_logs(place), *_write_ahead_logs(path)}:
                 log.rename(kept.with_name(kept.name + log.name[log.name.rindex(".wal") :]))
             copy.replace(place)
             _sync(place.parent)
-    return contents, kept
+    return contents, None if is_new else kept
 
 
 @contextmanager
@@ -219,6 +220,14 @@ def _exclusive(path: Path, timeout: float, say: Callable[[str], None]) -> Iterat
 def _write_ahead_logs(path: Path) -> list[Path]:
     """The files beside a DuckDB file that hold what is not yet in it."""
     return sorted(each for each in path.parent.iterdir() if each.name.startswith(f"{path.name}.wal"))
+
+
+def _keep(path: Path, kept: Path) -> None:
+    """Give a file another name as well; if the file system has no hard links, instead of its own."""
+    try:
+        kept.hardlink_to(path)  # so that there is a file in its place at any time
+    except OSError:
+        path.rename(kept)
 
 
 def _free_name(path: Path) -> Path:

@@ -100,8 +100,11 @@ def test_a_damaged_warehouse_is_replaced_and_a_missing_one_is_created(pushed: Bu
         assert restored.code == 0, restored.err
         assert contents(project) == before
     project.duckdb_file.unlink()
+    log = Path(f"{project.duckdb_file}.wal")
+    log.write_bytes(b"a log without its file")
     restored = project.loader("restore", str(copy))
     assert "The replaced file" not in restored.err
+    assert not log.exists()
     assert contents(project) == before
 
 
