@@ -52,8 +52,10 @@
                 ~ " To fix: quote it, as in ['no']."
             ) }}
         {%- endif -%}
-        {%- if not each | trim or (form == 'list of settings' and each not in remembered_settings()) -%}
-            {%- do raise_invalid_var(name, "'" ~ each ~ "'", 'a ' ~ form ~ (': ' ~ remembered_settings() | join(', ') if form == 'list of settings' else ', such as ' ~ examples[form])) -%}
+        {%- if not each | trim -%}
+            {%- do raise_invalid_var(name, "'" ~ each ~ "'", 'a ' ~ form ~ ', such as ' ~ examples[form]) -%}
+        {%- elif form == 'list of settings' and each not in remembered_settings() -%}
+            {%- do raise_invalid_var(name, "'" ~ each ~ "'", 'a ' ~ form ~ ': ' ~ remembered_settings() | join(', ')) -%}
         {%- endif -%}
     {%- endfor -%}
 {% endmacro %}
