@@ -1,4 +1,4 @@
-{# Stops a command of dbt if a var is misspelled or its value is not valid, or if the schema of the target cannot be used in SQL. As a hook
+{# Stops a command of dbt if a var is misspelled or its value is not valid, or if the schema or database of the target cannot be used in SQL. As a hook
    it is rendered when dbt parses the project, before the first query, and again before each run. #}
 {% macro check_vars() %}
     {%- do check_var_names() -%}
@@ -6,6 +6,12 @@
     {%- do line_dimensions() -%}
     {%- do line_streams() -%}
     {%- do check_name('the schema of target ' ~ target.name ~ ' (DBT_SCHEMA)', target.schema) -%}
+    {%- if modules.re.search('[\'"\\\\\\x00-\\x1f]', target.get('database', '') | string) -%}
+        {{ exceptions.raise_compiler_error(
+            "the database of target " ~ target.name ~ " (PGDATABASE, LOADER_DUCKDB_PATH) is not a valid name: " ~ target.database | tojson
+            ~ ". It must not contain quotes, backslashes or control characters."
+        ) }}
+    {%- endif -%}
 {% endmacro %}
 
 {# Stops if `value` is not one that a var of this `form` may have. The names of dimensions, streams and providers are checked where they
@@ -46,8 +52,10 @@
                 ~ " To fix: quote it, as in ['no']."
             ) }}
         {%- endif -%}
-        {%- if not each | trim or (form == 'list of settings' and each not in remembered_settings()) -%}
-            {%- do raise_invalid_var(name, "'" ~ each ~ "'", 'a ' ~ form ~ (': ' ~ remembered_settings() | join(', ') if form == 'list of settings' else ', such as ' ~ examples[form])) -%}
+        {%- if not each | trim -%}
+            {%- do raise_invalid_var(name, "'" ~ each ~ "'", 'a ' ~ form ~ ', such as ' ~ examples[form]) -%}
+        {%- elif form == 'list of settings' and each not in remembered_settings() -%}
+            {%- do raise_invalid_var(name, "'" ~ each ~ "'", 'a ' ~ form ~ ': ' ~ remembered_settings() | join(', ')) -%}
         {%- endif -%}
     {%- endfor -%}
 {% endmacro %}

@@ -63,7 +63,9 @@ def _raise(message: str) -> None:
 class Macros:
     """`macros.project_var('x')` calls a macro as one of dbt does, with `variables` as vars and this engine's dispatch."""
 
-    def __init__(self, variables: Mapping[str, Any], engine: str = "duckdb", schema: str = "cbf") -> None:
+    def __init__(
+        self, variables: Mapping[str, Any], engine: str = "duckdb", schema: str = "cbf", database: str = "spend"
+    ) -> None:
         self._environment = SandboxedEnvironment(extensions=["jinja2.ext.do"])
         self._environment.globals.update(
             {
@@ -74,7 +76,7 @@ class Macros:
                 "adapter": SimpleNamespace(dispatch=lambda name, _: getattr(self, f"{engine}__{name}")),
                 "execute": False,
                 "flags": SimpleNamespace(WHICH="parse"),
-                "target": SimpleNamespace(name="dev", schema=schema),
+                "target": {"name": "dev", "schema": schema, "database": database},
                 "invocation_args_dict": {"vars": dict(variables)},
                 "tojson": json.dumps,
                 "env_var": lambda _, default: default,

@@ -128,6 +128,11 @@ def test_a_schema_of_the_target_that_cannot_be_used_in_sql_is_refused(schema: An
     assert "DBT_SCHEMA" in problem({}, schema=schema)
 
 
+@pytest.mark.parametrize("database", ["lite'llm", 'a"b', "a\\b", "a\n"])
+def test_a_database_that_cannot_be_used_in_sql_is_refused(database: str) -> None:
+    assert "PGDATABASE" in problem({}, database=database)
+
+
 def test_the_source_uses_the_same_pattern() -> None:
     text = (ROOT / "models/staging/litellm/_litellm__sources.yml").read_text("utf-8")
     schema = yaml.safe_load(text)["sources"][0]["schema"]
