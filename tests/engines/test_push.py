@@ -232,7 +232,7 @@ def test_push_after_a_killed_push_sends_everything(ready: BuiltWarehouse, anycos
     ready.project.write(
         "delete from cbf.push_log where outcome = 'accepted';"
         # Recent, however long the test takes to get here.
-        " update cbf.push_log set recorded_at = timestamp '2999-01-01 00:00:00'"
+        " update cbf.push_log set recorded_at = recorded_at + interval '1 hour'"
     )
     ready.put({0: [A, B, Usage("c", "1")]})
     outcome = ready.project.loader("push", "--window", "pending", "--settle-for", "1s")

@@ -488,10 +488,11 @@ def test_every_query_is_bounded_and_reads_are_cached(pushed: BuiltWarehouse, str
         overview(url)
         assert len(queries) == count, "read again within a minute"
     for statement, parameters in queries:
-        # No spend logs and no view on them; and of tables that grow with each request only a range of hours.
+        # No spend logs and no view on them; and of tables that grow with each request only a range of hours, apart from
+        # the URLs of one connection, which an index has.
         assert not any(name in statement for name in ("spend_logs", '"stg_', '"base_', "reconciliation")), statement
         if any(name in statement for name in ('"int_usage__hourly"', '"cbf_lines"', '"push_log"')):
-            assert parameters >= 2 or "limit 0" in statement, statement
+            assert parameters >= 2 or "limit 0" in statement or "distinct api_url" in statement, statement
     assert len(queries) < 30
 
 
