@@ -40,6 +40,10 @@ class ConfigurationError(LoaderError):
     exit_code = ExitCode.CONFIGURATION
 
 
+class ConnectionLostError(ConfigurationError):
+    """The database closed a connection that was in use. Connecting again may help."""
+
+
 class RejectedError(LoaderError):
     """CloudZero rejected the request (400, 403, 404, 413, …). Sending it again would get the same response.
 

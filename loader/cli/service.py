@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import click
@@ -10,6 +11,7 @@ from loader.cli import options
 from loader.cli.options import TargetOptions, retry_options, since_option, target_options
 
 if TYPE_CHECKING:
+    from loader.delivery.other_senders import CheckOptions
     from loader.delivery.retry import RetryPolicy
     from loader.runs.run import Job
 
@@ -36,8 +38,9 @@ def _job(target: TargetOptions, since: str | None = None, policy: RetryPolicy | 
 @target_options
 @since_option
 @retry_options
+@options.check_options
 @options.text_or_json
-def run(target: TargetOptions, since: str | None, policy: RetryPolicy, style: str) -> None:
+def run(target: TargetOptions, since: str | None, policy: RetryPolicy, check: CheckOptions, style: str) -> None:
     """Run dbt, then send what is pending: one command for cron.
 
     dbt runs in a separate process, in this folder, with models and seeds but without tests; the first run creates all
@@ -58,12 +61,12 @@ def run(target: TargetOptions, since: str | None, policy: RetryPolicy, style: st
     from loader.stopping import StopSignal
 
     read_credentials()  # fails before dbt runs, not after it
-    job, sent = _job(target, since, policy), Sent()
+    job, sent = replace(_job(target, since, policy), check=check), Sent()
     with StopSignal() as stop, output.progress("Sending") as bar:
         callbacks = PushCallbacks(planned=lambda plan: bar.start(plan.line_count), progress=bar.advance)
         pushes = core.run(job, stop, callbacks, sent)
     report_pushes(pushes, sent, style, Pending(job.since))
-    core.require_no_rejected_file(job)
+    core.require_whole_source(job)
 
 
 @click.command()
@@ -104,7 +107,8 @@ def load(target: TargetOptions, step: str) -> None:
     type=click.IntRange(0, 65535),
     help="Port to listen on; 0 for any free port.",
 )
-def serve(target: TargetOptions, since: str | None, host: str, port: int) -> None:
+@options.check_options
+def serve(target: TargetOptions, since: str | None, host: str, port: int, check: CheckOptions) -> None:
     """Run dbt and send what is pending, on a schedule; with a page, LiteLLM's endpoints, and metrics.
 
     Once at the start, and then every CLOUDZERO_EXPORT_INTERVAL_MINUTES (default 60). Needs `pip install '.[serve]'`.
@@ -119,7 +123,7 @@ def serve(target: TargetOptions, since: str | None, host: str, port: int) -> Non
     from loader.service.settings import read_service_settings
 
     settings = read_service_settings(host, port)
-    job = _job(target, since)
+    job = replace(_job(target, since), check=check)
     try:
         from loader.service.server import run_service
     except ModuleNotFoundError as error:

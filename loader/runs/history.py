@@ -10,7 +10,7 @@ from loader.errors import ConfigurationError, StoppedError
 from loader.hours import Window, iso, month_start
 from loader.runs.dbt import build_models
 from loader.runs.lock import run_lock
-from loader.runs.run import Job, require_no_rejected_file
+from loader.runs.run import Job, require_whole_source
 from loader.stopping import StopSignal
 from loader.warehouse.base import EPOCH, open_warehouse, utc
 
@@ -69,12 +69,13 @@ def load(job: Job, step: str, stop: StopSignal, now: datetime) -> None:
             job.say(f"{number} of {len(ends) + 1}: everything before {iso(end)} is summed.")
         _run(job, stop, None)
         job.say(f"{len(ends) + 1} of {len(ends) + 1}: everything is summed.")
-    require_no_rejected_file(job)
+    require_whole_source(job)
 
 
 def _run(job: Job, stop: StopSignal, until: str | None) -> None:
     try:
-        build_models(job.target_name, job.profiles_dir, stop, variables={"load_until": until} if until else {})
+        variables = {"load_until": until} if until else {}
+        build_models(job.target_name, job.profiles_dir, stop, variables=variables, say=job.say)
     except StoppedError as error:
         raise StoppedError(
             f"Stopped by {stop.name}: what was summed stays. Run the same command again to continue.",

@@ -10,6 +10,7 @@ from pathlib import Path
 from loader.errors import ConfigurationError
 from loader.money import decimal_text, total_usd
 from loader.warehouse.base import Warehouse
+from loader.warehouse.unlogged import UnloggedDay, describe_unlogged, read_unlogged, require_logged
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,7 @@ class Source:
         warned: the requests that are counted although something is unusual, by warning, most expensive first.
         merged: the spend logs that are merged into another one of the same request, by reason, most expensive first.
         rejected_files: the files of which no request was accepted, most expensive first.
+        unlogged: the days of which LiteLLM's daily tables have more spend than its spend logs, oldest first.
     """
 
     description: str
@@ -55,6 +57,7 @@ class Source:
     warned: tuple[RejectedRequests, ...] = ()
     merged: tuple[RejectedRequests, ...] = ()
     rejected_files: tuple[RejectedFile, ...] = ()
+    unlogged: tuple[UnloggedDay, ...] = ()
 
     @property
     def rejected_count(self) -> int:
@@ -100,7 +103,8 @@ def read_source(warehouse: Warehouse) -> Source:
     found = _by_reason(warehouse)
     rejected, warned, merged = (found[column] for column in REASONS)
     count = None if files is None else int(files)
-    return Source(description, count, rejected, warned, merged, _rejected_files(warehouse) if rejected else ())
+    files_rejected = _rejected_files(warehouse) if rejected else ()
+    return Source(description, count, rejected, warned, merged, files_rejected, read_unlogged(warehouse))
 
 
 REASONS = ("rejection_reason", "warning", "merge_reason")  # columns of int_usage__rejected_hours, of which one is set
@@ -163,6 +167,8 @@ def warnings(source: Source) -> list[str]:
             f"{describe_warned(source.warned)}. The view spend_log_warnings lists them, and docs/operating.md says what"
             " each warning means."
         )
+    if source.unlogged:
+        found.append(f"{describe_unlogged(source.unlogged)}.")
     return found
 
 
@@ -174,6 +180,16 @@ def notes(source: Source) -> list[str]:
 def messages(source: Source) -> list[str]:
     """Notes and warnings, as the commands print them."""
     return [*notes(source), *(f"Warning: {warning}" for warning in warnings(source))]
+
+
+def require_whole(source: Source) -> None:
+    """Fail if spend of the source is certainly not in any line.
+
+    Raises:
+        ConfigurationError: no request of a file was accepted, or LiteLLM's daily tables have far more than its logs.
+    """
+    require_no_rejected_file(source)
+    require_logged(source.unlogged)
 
 
 def require_no_rejected_file(source: Source) -> None:
@@ -253,6 +269,7 @@ def answer(source: Source) -> dict[str, object]:
             {"file": each.path, "requests": each.count, "cost": decimal_text(each.cost), "reason": each.reason}
             for each in source.rejected_files
         ],
+        "unlogged": [each.as_json() for each in source.unlogged],
     }
 
 

@@ -345,7 +345,7 @@ def test_failed_run_logs_one_line_and_the_next_sends_the_rest(
         )
 
         # An internal error does not stop the schedule, and its text is not logged.
-        def broken(*_: object) -> None:
+        def broken(*_: object, **__: object) -> None:
             raise ValueError(f"key {KEY}")
 
         monkeypatch.setattr("loader.runs.run.build_models", broken)

@@ -46,6 +46,11 @@ class FakeClient:
             raise self.validation
         return ["it is odd"] if self.bad in body else []
 
+    def read_month(self, month: str) -> list[dict[str, str]]:
+        """No rows."""
+        assert month
+        return []
+
     @property
     def operations(self) -> list[str]:
         """Operations in the order they were sent."""
