@@ -64,6 +64,11 @@ def status(target: TargetOptions, fail_if_behind: str | None, since: str | None,
         for each in statuses:
             last = f"last push {iso(each.last.recorded_at)}, {each.last.outcome}" if each.last else "nothing sent yet"
             output.say(f"{each.stream}: {last}.")
+            if each.refused:
+                count = f"{len(each.refused):,} hour(s), the first: {iso(each.refused[0])}"
+                output.say(
+                    f"{each.stream}: CloudZero refused {count}. They are pending, and the next push tries again."
+                )
         if not statuses:
             output.say("Nothing was sent yet, and CLOUDZERO_CONNECTION_ID is not set.")
     for message in sources.messages(source):

@@ -377,6 +377,8 @@ def test_rejection_names_the_hour_and_the_first_invalid_row(
     refused = [row for row in ready.log("usage_hour, outcome, detail") if row[1] == "refused"][-1]
     assert (f"{refused[0]:%H}", "400" in str(refused[2])) == ("22", True)
 
+    shown = ready.project.loader("status").err
+    assert f"CloudZero refused 1 hour(s), the first: {iso(START + 2 * HOUR)}" in shown
     # It stays pending, comes after what is new, and one try of it is enough.
     ready.put({6: [A]})
     requests = len(rejecting_sandbox.sandbox.state()["requests"])
