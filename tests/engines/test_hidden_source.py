@@ -100,16 +100,16 @@ def test_rows_and_columns_that_the_role_may_not_read_stop_dbt(on_postgres: Proje
     database.run('alter table "LiteLLM_SpendLogs" enable row level security')
     hidden = f'Row-level security hides rows of "{database.name}"."public"."LiteLLM_SpendLogs" from the role {role}'
     assert hidden in staging()
-    database.run(f"create policy some on \"LiteLLM_SpendLogs\" to {role} using (team_id = 'x')")
+    database.run(f"create policy part_of_it on \"LiteLLM_SpendLogs\" to {role} using (team_id = 'x')")
     assert hidden in staging()
-    database.run('create policy every on "LiteLLM_SpendLogs" for select using (true)')
+    database.run('create policy every_row on "LiteLLM_SpendLogs" for select using (true)')
     staging(ok=True)
-    database.run("create policy less on \"LiteLLM_SpendLogs\" as restrictive using (team_id = 'x')")
+    database.run("create policy fewer on \"LiteLLM_SpendLogs\" as restrictive using (team_id = 'x')")
     database.run('alter table "LiteLLM_TeamTable" enable row level security')
     failed = staging()
     assert hidden in failed
     assert '"LiteLLM_TeamTable" from the role' in failed
-    database.run('drop policy less on "LiteLLM_SpendLogs"; alter table "LiteLLM_TeamTable" disable row level security')
+    database.run('drop policy fewer on "LiteLLM_SpendLogs"; alter table "LiteLLM_TeamTable" disable row level security')
     database.run(f'revoke select on "LiteLLM_SpendLogs" from {role}')
     columns = database.run(
         "select string_agg(quote_ident(column_name), ', ') from information_schema.columns"
