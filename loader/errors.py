@@ -44,6 +44,10 @@ class DestinationError(ConfigurationError):
     """No request can be sent to CLOUDZERO_API_URL: its certificate, the URL or the proxy is wrong. Nothing was sent."""
 
 
+class ConnectionLostError(ConfigurationError):
+    """The database closed a connection that was in use. Connecting again may help."""
+
+
 class RejectedError(LoaderError):
     """CloudZero rejected the request (400, 403, 404, 413, …). Sending it again would get the same response.
 

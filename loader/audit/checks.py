@@ -11,12 +11,13 @@ from loader.audit.deep_checks import DeepChecks
 from loader.cloudzero.bodies import body_groups
 from loader.config.profiles import Target, read_target
 from loader.config.settings import Credentials, read_all_credentials, read_streams
+from loader.delivery.plan_lines import changed
 from loader.delivery.streams import display_name, require_connection_ids
 from loader.errors import LoaderError, RejectedError
 from loader.hours import iso
 from loader.lines import AMOUNT_COLUMN, COST_COLUMN, HOUR_COLUMN, Line
 from loader.warehouse.base import open_warehouse
-from loader.warehouse.source import Source, read_source, require_no_rejected_file, warnings
+from loader.warehouse.source import Source, read_source, require_whole, warnings
 
 
 @dataclass(frozen=True)
@@ -67,7 +68,10 @@ def run(
     def views() -> str:
         with open_warehouse(targets[0], lock_timeout, say) as warehouse:
             built_at = warehouse.built_at()
-            lines.extend(warehouse.newest_lines(warehouse.hours(), 1))
+            hours = warehouse.hours()
+            lines.extend(warehouse.newest_lines(hours, 1))
+            if not lines and (with_lines := [hour for hour in hours if hour.line_count]):
+                raise changed(with_lines[-1].start)
             sources.append(read_source(warehouse))
             if given:
                 require_connection_ids(warehouse, given)
@@ -78,7 +82,7 @@ def run(
     def source() -> None:
         found = sources[0]
         try:
-            require_no_rejected_file(found)
+            require_whole(found)
         except LoaderError as error:
             checks.append(Check("source", str(error), error))
             return

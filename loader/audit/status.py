@@ -12,7 +12,7 @@ from loader.config.api_url import DEFAULT_API_URL
 from loader.config.settings import Stream
 from loader.delivery.limits import MONTH_BYTES, MONTH_ROWS, HeldBack, MonthUsage, month_usage
 from loader.delivery.plan import plan
-from loader.delivery.push_log import Entry, HourRecord, LastEvent, PushLog
+from loader.delivery.push_log import REFUSED, Entry, HourRecord, LastEvent, PushLog
 from loader.delivery.selection import Pending, Selection
 from loader.hours import HOUR, iso, month_start
 from loader.lines import HourSummary
@@ -36,13 +36,14 @@ class MonthStatus:
 
 @dataclass(frozen=True)
 class StreamStatus:
-    """One stream."""
+    """One stream. `refused` are the pending hours (UTC) that CloudZero refused when they were last sent."""
 
     stream: Stream
     months: tuple[MonthStatus, ...]
     last: LastEvent | None
     oldest_pending: datetime | None
     behind: timedelta = field(default_factory=timedelta)
+    refused: tuple[datetime, ...] = ()
 
 
 def read_status(
@@ -63,7 +64,9 @@ def read_status(
         waiting = [hour.start for hour in chosen.hours] + [each.hour for each in chosen.held_back]
         oldest = min(waiting, default=None)
         ended = (oldest or chosen.complete_until) + HOUR
-        found.append(StreamStatus(stream, months, log.last_event(), oldest, max(timedelta(0), now - ended)))
+        refused = tuple(hour for hour in sorted(waiting) if hour in records and records[hour].outcome == REFUSED)
+        behind = max(timedelta(0), now - ended)
+        found.append(StreamStatus(stream, months, log.last_event(), oldest, behind, refused))
     return found
 
 
@@ -135,6 +138,8 @@ def answer(statuses: Sequence[StreamStatus], built_at: datetime) -> dict[str, ob
                 "api_url": status.stream.api_url,
                 "oldest_pending": iso(status.oldest_pending) if status.oldest_pending else None,
                 "behind_seconds": round(status.behind.total_seconds()),
+                "hours_refused": len(status.refused),
+                "oldest_refused": iso(status.refused[0]) if status.refused else None,
                 "last_push": None
                 if status.last is None
                 else {"at": iso(status.last.recorded_at), "outcome": status.last.outcome, "detail": status.last.detail},

@@ -8,8 +8,7 @@ from datetime import datetime
 from decimal import Decimal
 
 from loader.delivery.push_log import HourRecord
-from loader.errors import UnknownOutcomeError
-from loader.lines import EMPTY_FINGERPRINT, NO_LINES, HourSummary, LinesAndCost, sums_by_hour
+from loader.lines import EMPTY_FINGERPRINT, NO_LINES, HourSummary, LinesAndCost
 
 ADJUSTMENT: LinesAndCost = (1, Decimal(0))  # the line of no cost that replaces an hour without lines
 
@@ -27,18 +26,6 @@ class HourDifference:
     sent: LinesAndCost | None
     verdict: str
     fixed_by_resending: bool
-
-
-def rows_by_hour(rows: Iterable[Mapping[str, str]]) -> dict[datetime, LinesAndCost]:
-    """The rows that AnyCost returned, summed by hour.
-
-    Raises:
-        UnknownOutcomeError: the time or the cost of a row is missing or not valid.
-    """
-    try:
-        return sums_by_hour(rows)
-    except ValueError as error:
-        raise UnknownOutcomeError("CloudZero returned a row whose time or cost is not valid.") from error
 
 
 def compare(

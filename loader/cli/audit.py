@@ -68,6 +68,11 @@ def status(target: TargetOptions, fail_if_behind: str | None, since: str | None,
         for each in statuses:
             last = f"last push {iso(each.last.recorded_at)}, {each.last.outcome}" if each.last else "nothing sent yet"
             output.say(f"{each.stream}: {last}.")
+            if each.refused:
+                count = f"{len(each.refused):,} hour(s), the first: {iso(each.refused[0])}"
+                output.say(
+                    f"{each.stream}: CloudZero refused {count}. They are pending, and the next push tries again."
+                )
         if not statuses:
             output.say("Nothing was sent yet, and CLOUDZERO_CONNECTION_ID is not set.")
     for message in [*sources.messages(source), *consistency.messages(compared)]:
@@ -163,11 +168,11 @@ def verify(
 
 def _compare(stream: OpenStream, month: Window, first: datetime | None, style: str, name: str) -> list[HourDifference]:
     """Read a stream's month back, show the hours that differ, and return them."""
-    from loader.audit.verify import compare, rows_by_hour
+    from loader.audit.verify import compare
     from loader.cli import output
 
     month_name = f"{month.start:%Y-%m}"
-    held = stream.options.policy.retry(lambda: stream.client.reduce_month(month_name, rows_by_hour), output.say)
+    held = stream.options.policy.retry(lambda: stream.client.hours_of_month(month_name), output.say)
     records, hours = stream.log.records(month), stream.warehouse.hours(month)
     differences = compare(held, hours, records, stream.warehouse.complete_until())
     differences = [each for each in differences if first is None or each.hour >= first]

@@ -75,7 +75,6 @@ def _compare(target: TargetOptions) -> None:
 
 def _comparison(warehouse: Warehouse, credentials: Credentials) -> str:
     from loader.audit.restored_log import newer_at_cloudzero, newest_months
-    from loader.audit.verify import rows_by_hour
     from loader.cloudzero.client import AnyCost
     from loader.delivery.push_log import PushLog
     from loader.hours import iso
@@ -83,7 +82,7 @@ def _comparison(warehouse: Warehouse, credentials: Credentials) -> str:
     records = PushLog(warehouse, credentials.stream).records()
     months = [f"{month:%Y-%m}" for month in newest_months(records, options.now())]
     with AnyCost(credentials) as client:
-        held = rows_by_hour(row for month in months for row in client.read_month(month))
+        held = {hour: content for month in months for hour, content in client.hours_of_month(month).items()}
     newer = newer_at_cloudzero(held, records)
     if not newer:
         return f"{credentials.stream}: the push log agrees with what CloudZero holds of {', '.join(months)}."

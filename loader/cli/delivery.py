@@ -14,6 +14,7 @@ from loader.cli.options import HourOptions, TargetOptions, hour_options, retry_o
 
 if TYPE_CHECKING:
     from loader.config.settings import Credentials, Stream
+    from loader.delivery.other_senders import CheckOptions
     from loader.delivery.plan import Plan
     from loader.delivery.push import Push
     from loader.delivery.retry import RetryPolicy
@@ -177,6 +178,7 @@ selection_options = option_group(
 )
 @options.stream_option
 @retry_options
+@options.check_options
 @options.wait_option
 @options.text_or_json
 def push(
@@ -186,6 +188,7 @@ def push(
     max_body_mb: float,
     only: str | None,
     policy: RetryPolicy,
+    check: CheckOptions,
     wait: float,
     style: str,
 ) -> None:
@@ -231,7 +234,7 @@ def push(
     try:
         with StopSignal() as stop:
             max_body_bytes = min(MAX_BODY_BYTES, int(max_body_mb * 1_000_000))
-            push_options = PushOptions(policy.interrupted_by(stop), max_body_bytes, PushCallbacks(output.say))
+            push_options = PushOptions(policy.interrupted_by(stop), max_body_bytes, PushCallbacks(output.say), check)
             sender = Sender(target.read(), configured, push_options, target.lock_seconds, wait)
             streams.for_each(chosen, one_stream, output.say, stop)
     finally:

@@ -15,6 +15,7 @@ from loader.hours import PENDING, WINDOW_NAMES
 if TYPE_CHECKING:
     from loader.config.profiles import Target
     from loader.config.settings import Stream
+    from loader.delivery.other_senders import CheckOptions
     from loader.delivery.retry import RetryPolicy
     from loader.delivery.selection import HourFilter, InWindow, Pending
     from loader.hours import Window
@@ -201,6 +202,33 @@ retry_options = option_group(
         show_default=True,
         metavar="TIME",
         help="How long CloudZero may still be processing a request whose answer was lost: nothing is sent meanwhile.",
+    ),
+)
+
+
+def _check(enabled: bool, take_over: bool) -> CheckOptions:
+    from loader.delivery.other_senders import CheckOptions
+
+    return CheckOptions(enabled, take_over)
+
+
+check_options = option_group(
+    "check",
+    _check,
+    click.option(
+        "--check-connection/--no-check-connection",
+        "enabled",
+        default=True,
+        show_default=True,
+        envvar="LOADER_CHECK_CONNECTION",
+        show_envvar=True,
+        help="Before the first push of a UTC day, read a month back, and stop if something else sends to the"
+        " connection.",
+    ),
+    click.option(
+        "--take-over",
+        is_flag=True,
+        help="Replace hours that something else has sent to the connection, which must have been stopped for good.",
     ),
 )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import click
@@ -10,6 +11,7 @@ from loader.cli import options
 from loader.cli.options import TargetOptions, retry_options, since_option, target_options
 
 if TYPE_CHECKING:
+    from loader.delivery.other_senders import CheckOptions
     from loader.delivery.retry import RetryPolicy
     from loader.runs.run import Job
 
@@ -63,6 +65,7 @@ def _job(
 @target_options
 @since_option
 @retry_options
+@options.check_options
 @vars_option
 @accept_option
 @options.text_or_json
@@ -70,6 +73,7 @@ def run(
     target: TargetOptions,
     since: str | None,
     policy: RetryPolicy,
+    check: CheckOptions,
     variables: str | None,
     accepted: tuple[str, ...],
     style: str,
@@ -94,12 +98,12 @@ def run(
     from loader.stopping import StopSignal
 
     read_credentials()  # fails before dbt runs, not after it
-    job, sent = _job(target, since, policy, variables, accepted), Sent()
+    job, sent = replace(_job(target, since, policy, variables, accepted), check=check), Sent()
     with StopSignal() as stop, output.progress("Sending") as bar:
         callbacks = PushCallbacks(planned=lambda plan: bar.start(plan.line_count), progress=bar.advance)
         pushes = core.run(job, stop, callbacks, sent)
     report_pushes(pushes, sent, style, Pending(job.since))
-    core.require_no_rejected_file(job)
+    core.require_whole_source(job)
 
 
 @click.command()
@@ -142,8 +146,11 @@ def load(target: TargetOptions, step: str, variables: str | None, accepted: tupl
     type=click.IntRange(0, 65535),
     help="Port to listen on; 0 for any free port.",
 )
+@options.check_options
 @vars_option
-def serve(target: TargetOptions, since: str | None, host: str, port: int, variables: str | None) -> None:
+def serve(
+    target: TargetOptions, since: str | None, host: str, port: int, check: CheckOptions, variables: str | None
+) -> None:
     """Run dbt and send what is pending, on a schedule; with a page, LiteLLM's endpoints, and metrics.
 
     Once at the start, and then every CLOUDZERO_EXPORT_INTERVAL_MINUTES (default 60). Needs `pip install '.[serve]'`.
@@ -158,7 +165,7 @@ def serve(target: TargetOptions, since: str | None, host: str, port: int, variab
     from loader.service.settings import read_service_settings
 
     settings = read_service_settings(host, port)
-    job = _job(target, since, variables=variables)
+    job = replace(_job(target, since, variables=variables), check=check)
     try:
         from loader.service.server import run_service
     except ModuleNotFoundError as error:

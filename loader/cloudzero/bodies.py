@@ -173,6 +173,23 @@ def body_groups(lines: Iterable[Line], operation: str, max_bytes: int = MAX_BODY
         yield BodyGroup((pending.body(operation),))
 
 
+def halves(group: BodyGroup) -> tuple[BodyGroup, BodyGroup] | None:
+    """The hours of a body in two bodies of half as many hours each; None if it cannot be split between hours."""
+    if len(group.bodies) > 1 or len(group.hours) < 2:
+        return None
+    (body,) = group.bodies
+    middle = len(body.shares) // 2
+    first, second = body.shares[:middle], body.shares[middle:]
+    head = _head(body.month, body.operation)
+    cut = len(head) + sum(share.byte_count + share.row_count for share in first)  # after the comma
+    contents = (body.content[: cut - 1] + TAIL, head + body.content[cut:])
+    left, right = (
+        BodyGroup((Body(body.month, body.operation, shares, content),))
+        for shares, content in zip((first, second), contents, strict=True)
+    )
+    return left, right
+
+
 def _head(month: datetime, operation: str) -> bytes:
     return b'{"month":"%b","operation":"%b","data":[' % (iso(month_start(month)).encode(), operation.encode())
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
@@ -17,6 +18,7 @@ from loader.cloudzero.bodies import Body
 from loader.cloudzero.transport import Limits, Request, Transport
 from loader.config.settings import Credentials
 from loader.errors import LoaderError, RejectedError, RetryableError, UnknownOutcomeError
+from loader.lines import LinesAndCost
 
 if TYPE_CHECKING:
     from requests import PreparedRequest
@@ -115,6 +117,13 @@ class AnyCost:
         Raises: as `post`.
         """
         return self.reduce_month(month, list)
+
+    def hours_of_month(self, month: str) -> dict[datetime, LinesAndCost]:
+        """Lines and USD of each UTC hour that CloudZero holds for a month (`YYYY-MM`).
+
+        Raises: as `post`.
+        """
+        return self.reduce_month(month, responses.rows_by_hour)
 
     def reduce_month(self, month: str, use: Callable[[Iterator[dict[str, Any]]], Result]) -> Result:
         """What `use` makes of the rows of a month (`YYYY-MM`), which it gets one by one while they arrive.

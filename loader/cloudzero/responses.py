@@ -7,14 +7,16 @@ from __future__ import annotations
 
 import codecs
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import datetime
 from email.utils import parsedate_to_datetime
 from time import time
 from typing import Any
 
 import ijson
 
-from loader.errors import RetryableError
+from loader.errors import RetryableError, UnknownOutcomeError
+from loader.lines import LinesAndCost, sums_by_hour
 from loader.text import one_line
 
 MAX_MESSAGE = 500  # characters
@@ -194,6 +196,18 @@ class _Source:
         self.unparsed += len(chunk)
         _require(self.unparsed <= MAX_ROW + MAX_CHUNK)
         return chunk
+
+
+def rows_by_hour(rows: Iterable[Mapping[str, str]]) -> dict[datetime, LinesAndCost]:
+    """The rows that AnyCost returned, summed by hour.
+
+    Raises:
+        UnknownOutcomeError: the time or the cost of a row is missing or not valid.
+    """
+    try:
+        return sums_by_hour(rows)
+    except ValueError as error:
+        raise UnknownOutcomeError("CloudZero returned a row whose time or cost is not valid.") from error
 
 
 def _invalid_month() -> RetryableError:

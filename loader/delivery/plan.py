@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
 
@@ -48,6 +48,18 @@ class Plan:
         """Lines over all hours, including the adjustment line of each hour without lines."""
         return sum(max(1, hour.line_count) for hour in self.hours)
 
+    def in_order(self, records: Mapping[datetime, HourRecord]) -> list[Plan]:
+        """The plan in up to two parts: first the hours whose last try did not fail, then those whose last try did."""
+        first = tuple(hour for hour in self.hours if not _has_failed(hour, records))
+        last = tuple(hour for hour in self.hours if _has_failed(hour, records))
+        if not first or not last:
+            return [self]
+        others = {hour.start for hour in self.hours if hour.line_count} | set(self.others)
+        return [
+            replace(self, hours=part, others=tuple(sorted(others - {hour.start for hour in part})))
+            for part in (first, last)
+        ]
+
 
 def plan(warehouse: Warehouse, selection: Selection, records: Mapping[datetime, HourRecord] = NO_RECORDS) -> Plan:
     """Choose the hours.
@@ -88,7 +100,10 @@ def plan(warehouse: Warehouse, selection: Selection, records: Mapping[datetime, 
         held_back = list(shrunk(chosen, records))
         chosen = _without(chosen, held_back)
     if selection.limit is not None:
+        if selection.is_pending:  # the hours whose last try has failed come last, as in `Plan.in_order`
+            chosen.sort(key=lambda hour: (_has_failed(hour, records), hour.start))
         chosen = within_limit(chosen, selection.limit, oldest_first=selection.is_pending)
+        chosen.sort(key=lambda hour: hour.start)
     if not selection.allow_full_month:
         full = _without_room(warehouse, selection, chosen, records)
         chosen, held_back = _without(chosen, full), held_back + full
@@ -234,6 +249,10 @@ def _bytes_per_line(warehouse: Warehouse, chosen: list[HourSummary], records: Ma
         rows = [line.data for line in warehouse.unordered_lines(last)]
         lines, size = len(rows), sum(map(len, rows))
     return size / lines if lines else 0.0
+
+
+def _has_failed(hour: HourSummary, records: Mapping[datetime, HourRecord]) -> bool:
+    return hour.start in records and records[hour.start].has_failed
 
 
 def _without(hours: list[HourSummary], held_back: list[HeldBack]) -> list[HourSummary]:

@@ -9,7 +9,7 @@ from datetime import datetime
 from itertools import chain
 
 from loader.delivery.plan import Plan
-from loader.errors import GuardError
+from loader.errors import ConnectionLostError, GuardError
 from loader.hours import HOUR, Window, iso
 from loader.lines import COST_COLUMN, HOUR_COLUMN, HourSummary, Line
 from loader.warehouse.base import Warehouse
@@ -33,16 +33,24 @@ def _lines_by_hour(warehouse: Warehouse, plan: Plan) -> Iterator[Iterable[Line]]
     """
     for hours in _slices(plan):
         window = Window(hours[0].start, hours[-1].start + HOUR)
-        lines = warehouse.unordered_lines(window) if any(hour.line_count for hour in hours) else iter(())
-        if len(hours) == 1:
-            yield _counted(hours[0], lines)
+        if len(hours) == 1 and hours[0].line_count > SLICE_LINES:
+            yield _counted(hours[0], warehouse.unordered_lines(window))
             continue
         of_hour: defaultdict[datetime, list[Line]] = defaultdict(list)
-        for line in lines:
+        for line in _read(warehouse, window) if any(hour.line_count for hour in hours) else ():
             of_hour[line.hour].append(line)
         for hour in hours:
             found = of_hour.pop(hour.start, [])
             yield found if len(found) == hour.line_count > 0 else _counted(hour, found)
+
+
+def _read(warehouse: Warehouse, window: Window) -> list[Line]:
+    """The lines of a slice; read again if the database has closed the connection while a body was being sent."""
+    try:
+        return list(warehouse.unordered_lines(window))
+    except ConnectionLostError:
+        warehouse.reconnect()
+        return list(warehouse.unordered_lines(window))
 
 
 def _counted(hour: HourSummary, lines: Iterable[Line]) -> Iterator[Line]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from datetime import datetime
+from itertools import chain
 from time import monotonic
 
 from loader.cloudzero.bodies import MAX_BODY_BYTES, body_groups
@@ -15,16 +17,17 @@ from loader.delivery import streams
 from loader.delivery.journal import PushJournal
 from loader.delivery.limits import HeldBack
 from loader.delivery.other_connections import held_elsewhere
+from loader.delivery.other_senders import CheckOptions, describe_failure, foreign_hours, is_due, require_none
 from loader.delivery.plan import Plan, plan
 from loader.delivery.plan_lines import lines_of
-from loader.delivery.push_log import BEGUN, UNKNOWN, PushLog
+from loader.delivery.push_log import BEGUN, UNKNOWN, HourRecord, LastEvent, PushLog
 from loader.delivery.retry import Client, RetryPolicy, Sent, deliver
 from loader.delivery.selection import Selection
-from loader.errors import GuardError, StoppedError
+from loader.errors import GuardError, LoaderError, StoppedError
 from loader.hours import iso, whole_months
 from loader.warehouse.base import Warehouse, open_for_push
 from loader.warehouse.run_log import mixed_models, read_runs
-from loader.warehouse.source import messages, read_source
+from loader.warehouse.source import messages, read_source, warnings
 
 
 def _ignore(*_: object) -> None:
@@ -56,11 +59,13 @@ class PushOptions:
         policy: how long to try; its stop signal ends the push after the body that is being sent.
         max_body_bytes: the maximum size of a body: CloudZero's limit, or less for a proxy that accepts less.
         callbacks: receive what is reported.
+        check: whether to look for other senders on the same connection.
     """
 
     policy: RetryPolicy = field(default_factory=RetryPolicy)
     max_body_bytes: int = MAX_BODY_BYTES
     callbacks: PushCallbacks = field(default_factory=PushCallbacks)
+    check: CheckOptions = field(default_factory=CheckOptions)
 
 
 @dataclass
@@ -77,6 +82,7 @@ class Push:
         sent: what CloudZero has accepted so far.
         plan: what is sent and what is held back, once it is known.
         seconds: how long sending took.
+        source_is_whole: whether dbt found nothing in the source that is missing or rejected.
     """
 
     warehouse: Warehouse
@@ -88,6 +94,7 @@ class Push:
     sent: Sent = field(default_factory=Sent)
     plan: Plan | None = None
     seconds: float = 0.0
+    source_is_whole: bool = False
 
     def run(self) -> Sent:
         """Send what is selected. Afterwards, `plan` has what was held back.
@@ -98,6 +105,12 @@ class Push:
         callbacks = self.options.callbacks
         records = self.log.records(whole_months(self.selection.window))
         self.plan = plan(self.warehouse, self.selection, records)
+        last = self.log.begin()
+        if self.plan.hours and (found := self._foreign_hours(self.plan, last)):
+            # As hours whose content is not certain, they are sent again.
+            taken = {hour: HourRecord(UNKNOWN, records[hour].accepted) for hour in found if hour in records}
+            records |= taken
+            self.plan = plan(self.warehouse, self.selection, records)
         callbacks.planned(self.plan)
         if not self.plan.hours:
             return self.sent
@@ -105,9 +118,14 @@ class Push:
             hours = {hour.start for hour in self.plan.hours if hour.line_count}
             for each in held_elsewhere(self.warehouse, self.log.stream.api_url, self.connection_ids, hours):
                 callbacks.say(f"Warning: {each}")
-        self._wait_for_lost_answers()
+        self._wait_for_lost_answers(last)
         journal = PushJournal(self.log, self.plan, self.selection, records, callbacks.progress)
-        groups = body_groups(lines_of(self.warehouse, self.plan), self.selection.operation, self.options.max_body_bytes)
+        operation = self.selection.operation
+        # Hours that could not be sent last time come last, so that they cannot keep the others from being sent.
+        parts = [self.plan] if operation == "replace_drop" else self.plan.in_order(records)
+        groups = chain.from_iterable(
+            body_groups(lines_of(self.warehouse, part), operation, self.options.max_body_bytes) for part in parts
+        )
         planned = [hour.start for hour in self.plan.hours]
         began = monotonic()
         try:
@@ -118,10 +136,32 @@ class Push:
                 callbacks.say(f"Warning: {warning}")
         return self.sent
 
-    def _wait_for_lost_answers(self) -> None:
+    def _foreign_hours(self, chosen: Plan, last: LastEvent | None) -> Collection[datetime]:
+        """The hours of another sender on the same connection, for --take-over; looked for once a day.
+
+        Raises:
+            GuardError: there are some, without --take-over.
+        """
+        check, selection = self.options.check, self.selection
+        # verify --repair has just compared; a sum adds to what others have sent.
+        if not check.enabled or selection.only is not None or selection.operation == "sum":
+            return ()
+        if not check.take_over and not is_due(last, self.warehouse.now()):
+            return ()
+        try:
+            found = foreign_hours(self.log, self.client, chosen, selection.may_send)
+        except LoaderError as error:
+            self.options.callbacks.say(describe_failure(error))
+            return ()
+        if not check.take_over:
+            require_none(found)
+        elif found.hours:
+            self.options.callbacks.say(f"Taking over: {found}.")
+        return found.hours.keys()
+
+    def _wait_for_lost_answers(self, last: LastEvent | None) -> None:
         """Wait while CloudZero may still be processing a request of a push that was killed or gave up."""
         policy = self.options.policy
-        last = self.log.begin()
         if last is None or last.outcome not in (BEGUN, UNKNOWN):
             return
         age = (self.warehouse.now() - last.recorded_at).total_seconds()
@@ -222,11 +262,14 @@ class Sender:
         with self.open(credentials, options) as stream:
             streams.require_connection_ids(stream.warehouse, self.configured)
             require_one_run(stream.warehouse)
-            for message in messages(read_source(stream.warehouse)):
+            source = read_source(stream.warehouse)
+            for message in messages(source):
                 if message not in self.reported:
                     self.reported.add(message)
                     stream.options.callbacks.say(message)
-            return stream.push(selection, sent)
+            push = stream.push(selection, sent)
+            push.source_is_whole = not warnings(source)
+            return push
 
     def push_all(self, selection: Selection, sent: Sent | None = None) -> list[Push]:
         """One push to each stream, one after the other; together they add to `sent`.

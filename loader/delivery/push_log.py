@@ -16,11 +16,14 @@ from uuid import uuid4
 from loader.config.api_url import place
 from loader.config.settings import Stream
 from loader.delivery.log_check import require_valid
+from loader.errors import ConnectionLostError, LockedError
 from loader.hours import Window
+from loader.lines import LinesAndCost
 from loader.text import storable
 from loader.warehouse.base import Warehouse, utc
 
 BEGUN, ACCEPTED, REFUSED, UNKNOWN, WITHOUT_EFFECT = "begun", "accepted", "refused", "unknown", "without_effect"
+MAX_TRIES = 5  # of writing, when the connection is lost each time
 COLUMNS = (
     "connection_id",
     "api_url",
@@ -67,6 +70,11 @@ class HourRecord:
     def is_settled(self) -> bool:
         """Whether CloudZero certainly holds `accepted` and nothing else."""
         return self.outcome == ACCEPTED
+
+    @property
+    def has_failed(self) -> bool:
+        """Whether its last try was refused or has no certain outcome, so that the next one may fail as well."""
+        return self.outcome in (BEGUN, REFUSED, UNKNOWN)
 
     def holds(self, fingerprint: str) -> bool:
         """Whether CloudZero certainly holds these lines."""
@@ -143,6 +151,19 @@ class PushLog:
             found.setdefault(utc(hour), []).append(written)
         return {hour: merged(each, self.stream.api_url) for hour, each in found.items()}
 
+    def contents(self, window: Window) -> dict[datetime, set[LinesAndCost]]:
+        """Lines and USD of everything that was ever tried to be sent of each hour of the window."""
+        where, parameters = self._of_stream(window)
+        hour, text = self._warehouse.moment("usage_hour"), self._warehouse.text_type
+        statement = (
+            f"select distinct {hour}, line_count, cast(cost_usd as {text})"  # noqa: S608
+            f" from {self._warehouse.relation('push_log')} {where}"
+        )
+        found: dict[datetime, set[LinesAndCost]] = {}
+        for start, lines, cost in self._warehouse.rows(statement, parameters):
+            found.setdefault(utc(start), set()).add((int(lines or 0), Decimal(cost or 0)))
+        return found
+
     def last_event(self) -> LastEvent | None:
         """The newest row of the stream; None when nothing was ever sent.
 
@@ -168,20 +189,57 @@ class PushLog:
     def append(
         self, entries: Sequence[Entry], operation: str, outcome: str, drop_id: str = "", detail: str = ""
     ) -> None:
-        """Add a row for each entry. The rows are durable when this returns.
+        """Add a row for each entry. The rows are durable when this returns, even if the connection was lost meanwhile.
 
         Raises:
             ConfigurationError: the log cannot be written to.
-            LockedError: the lock of the push was lost.
+            LockedError: the lock of the push was lost, and another push has begun.
         """
         if self._sequence is None:
             raise AssertionError("begin() must be called before append()")
+        is_in_doubt = False
+        for tries_left in reversed(range(MAX_TRIES)):
+            try:
+                is_in_doubt = self._warehouse.renew_lock() or is_in_doubt
+                if not (is_in_doubt and self._is_written(len(entries))):
+                    self._write(entries, operation, outcome, drop_id, detail)
+                break
+            except ConnectionLostError:
+                if not tries_left:
+                    raise
+                is_in_doubt = True
+                self._warehouse.reconnect()
+        self._sequence += len(entries)
+
+    def _is_written(self, count: int) -> bool:
+        """Whether the log already has the next `count` rows of this push, although the connection was lost.
+
+        Raises:
+            LockedError: it has rows of another push.
+        """
+        where, parameters = self._of_stream(None)
+        statement = (
+            f"select sequence, push_id from {self._warehouse.relation('push_log')} {where}"  # noqa: S608
+            " order by sequence desc limit 1"
+        )
+        found = self._warehouse.rows_now(statement, parameters)
+        newest = (int(found[0][0]), found[0][1]) if found else (0, None)
+        if newest == ((self._sequence or 0) + count, self.push_id):
+            return True
+        if newest[0] != self._sequence:
+            raise LockedError(
+                "Stopped: the connection that held the lock of this push was lost, and another push has begun since."
+                " Run the same command again to continue."
+            )
+        return False
+
+    def _write(self, entries: Sequence[Entry], operation: str, outcome: str, drop_id: str, detail: str) -> None:
         now = self._warehouse.now().astimezone(timezone.utc).replace(tzinfo=None)
         rows = [
             (
                 self.stream.connection_id,
                 self.stream.api_url,
-                self._sequence + number,
+                (self._sequence or 0) + number,
                 _naive(entry.hour),
                 self.push_id,
                 operation,
@@ -198,7 +256,6 @@ class PushLog:
             for number, entry in enumerate(entries, 1)
         ]
         self._warehouse.append("push_log", COLUMNS, rows)
-        self._sequence += len(rows)
 
     def _require_valid(self) -> None:
         """Check all rows of the stream, once: the warehouse is read from one snapshot."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import random
 import time
+from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -19,16 +20,19 @@ from uuid import uuid4
 from loader.cloudzero.bad_rows import first_bad_row
 from loader.cloudzero.bodies import Body, BodyGroup
 from loader.delivery.push_log import REFUSED, UNKNOWN, WITHOUT_EFFECT
+from loader.delivery.refusals import Problems, RefusedBodyError, hours_of
 from loader.errors import (
     DestinationError,
     GuardError,
     LoaderError,
+    LockedError,
     RejectedError,
     RetryableError,
     StoppedError,
     UnknownOutcomeError,
 )
 from loader.hours import iso
+from loader.lines import LinesAndCost
 from loader.stopping import StopSignal
 
 if TYPE_CHECKING:
@@ -49,6 +53,9 @@ class Client(Protocol):
 
     def validate(self, body: bytes) -> list[str]:
         """The errors of a body; nothing is stored."""
+
+    def hours_of_month(self, month: str) -> dict[datetime, LinesAndCost]:
+        """Lines and USD of each hour that CloudZero holds for a month."""
 
 
 class Journal:
@@ -166,36 +173,58 @@ def deliver(
         sent: is added to, so that a caller knows what was sent when this raises.
 
     Returns:
-        What was sent. Stops at the first body that CloudZero rejects, or whose outcome is still unknown when it is time
-        to give up. Bodies before it are stored; bodies after it are not sent.
+        What was sent. A body that CloudZero rejects, or that the journal prevents, does not stop those after it
+        (`loader.delivery.refusals`). One whose outcome is still unknown when it is time to give up does.
 
     Raises:
-        RejectedError: CloudZero rejected a body; the message names its hours and, if it can be found, the row.
-        UnknownOutcomeError: no definite response in time; the message names the hours.
+        RejectedError: CloudZero rejected hours; the message names them and, if it can be found, the row. Everything
+            else was sent, unless CloudZero rejects the key or the first body of a replace_drop.
+        UnknownOutcomeError: no definite response in time; the message names the hours. Later ones were not sent.
         DestinationError: nothing can be sent with this URL, certificate or proxy.
         StoppedError: a stop was requested.
-        GuardError: the journal prevented a try.
+        GuardError: the journal prevented hours; everything else was sent.
+        LockedError: the lock of the push was lost.
     """
-    sent, journal, stop = sent or Sent(), journal or Journal(), policy.stop
+    sent, journal = sent or Sent(), journal or Journal()
+    problems, done = Problems(client), set[datetime]()
     for group in groups:
-        try:
-            if stop.is_set:
-                raise StoppedError(f"Stopped by {stop.name}.", stop.number)
-            _send(group, client, policy, say, journal)
-        except (RejectedError, UnknownOutcomeError, DestinationError) as error:
-            raise type(error)(
-                f"{error} Stopped at {_hours(group)}. {_consequence(group, error)}{_left(sent, planned)}"
-                f" Sent before it: {sent.hours} hours, {sent.lines} lines."
-            ) from error
-        except StoppedError as error:
-            raise StoppedError(
-                f"{error} Sent: {sent.hours} hours, {sent.lines} lines.{_left(sent, planned)} Run the same command"
-                " again to continue.",
-                error.signal_number,
-            ) from error
-        except GuardError as error:
-            raise type(error)(f"{error} Sent before it: {sent.hours} hours, {sent.lines} lines.") from error
-        sent.add(group)
+        problems.next_body()
+        waiting = deque([group])
+        while waiting:
+            part = waiting.popleft()
+            try:
+                if policy.stop.is_set:
+                    raise StoppedError(f"Stopped by {policy.stop.name}.", policy.stop.number)
+                _send(part, client, policy, say, journal)
+            except RefusedBodyError as error:
+                waiting.extend(problems.refused(part, error))
+                if problems.concern_all or part.operation == "replace_drop":
+                    raise problems.error(sent, _left(done | problems.hours, planned)) from error
+                continue
+            except (UnknownOutcomeError, DestinationError) as error:
+                raise type(error)(
+                    f"{error} Stopped at {hours_of(part)}. {_consequence(part, error)}"
+                    f"{_left(done | set(part.hours), planned)}"
+                    f" Sent before it: {sent.hours} hours, {sent.lines} lines.{problems}"
+                ) from error
+            except StoppedError as error:
+                raise StoppedError(
+                    f"{error} Sent: {sent.hours} hours, {sent.lines} lines.{_left(done, planned)}{problems} Run the"
+                    " same command again to continue.",
+                    error.signal_number,
+                ) from error
+            except LockedError as error:
+                raise LockedError(
+                    f"{error} Sent before it: {sent.hours} hours, {sent.lines} lines.{problems}"
+                ) from error
+            except GuardError as error:
+                problems.prevented(part, error)
+                continue
+            problems.accepted()
+            sent.add(part)
+            done.update(part.hours)
+    if problems:
+        raise problems.error(sent, "")
     return sent
 
 
@@ -222,11 +251,11 @@ def _send(group: BodyGroup, client: Client, policy: RetryPolicy, say: Callable[[
             return
         except RejectedError as error:
             journal.failed(group, UNKNOWN if doubt or stored or error.may_be_stored else REFUSED, str(error))
-            row = first_bad_row(group.bodies[stored], client, error)
-            message = f"{error} {row}".rstrip()
             if doubt:
+                row = first_bad_row(group.bodies[stored], client, error)
+                message = f"{error} {row}".rstrip()
                 raise UnknownOutcomeError(f"{message} {EARLIER_TRY}") from error
-            raise RejectedError(message, error.status, error.may_be_stored) from error
+            raise RefusedBodyError(error, group.bodies[stored]) from error
         except DestinationError as error:
             journal.failed(group, UNKNOWN if doubt or stored else WITHOUT_EFFECT, str(error))
             raise DestinationError(f"{error} {EARLIER_TRY}" if doubt else str(error)) from error
@@ -249,14 +278,14 @@ def _send(group: BodyGroup, client: Client, policy: RetryPolicy, say: Callable[[
             if answered or len(group.bodies) > 1:
                 key = str(uuid4())
             tries += 1
-            say(f"{error} Trying {_hours(group)} again in {wait:.0f} s.")
+            say(f"{error} Trying {hours_of(group)} again in {wait:.0f} s.")
             policy.sleep(wait)
             if policy.stop.is_set:
                 raise _stopped(policy.stop, group, doubt) from error
         except KeyboardInterrupt as error:
             journal.failed(group, UNKNOWN, f"ended by {policy.stop.name}")
             raise StoppedError(
-                f"Ended by {policy.stop.name} while {_hours(group)} was being sent; it may be stored.",
+                f"Ended by {policy.stop.name} while {hours_of(group)} was being sent; it may be stored.",
                 policy.stop.number,
             ) from error
         except LoaderError:
@@ -270,27 +299,20 @@ def _send(group: BodyGroup, client: Client, policy: RetryPolicy, say: Callable[[
 def _stopped(stop: StopSignal, group: BodyGroup, doubt: bool) -> StoppedError:
     """The error after a failed try of a group, if a stop was requested; `doubt` is whether a try may be stored."""
     state = "may be stored" if doubt else "was not stored"
-    return StoppedError(f"Stopped by {stop.name} after a try of {_hours(group)}, which {state}.", stop.number)
+    return StoppedError(f"Stopped by {stop.name} after a try of {hours_of(group)}, which {state}.", stop.number)
 
 
-def _left(sent: Sent, planned: Sequence[datetime]) -> str:
-    left = [hour for hour in planned if sent.last_hour is None or hour > sent.last_hour]
+def _left(done: set[datetime], planned: Sequence[datetime]) -> str:
+    left = [hour for hour in planned if hour not in done]
     return f" Left: {len(left)} hours from {iso(left[0])} on." if left else ""
 
 
 def _consequence(group: BodyGroup, error: LoaderError) -> str:
-    """What may be stored after the failure, and what to do about it."""
+    """What may be stored after an outcome that is unknown, and what to do about it."""
     if len(group.bodies) > 1:
         return "That hour may be stored in part; running the same command again replaces it."
-    if isinstance(error, RejectedError) and not error.may_be_stored:
-        return "Nothing of it was stored."
     if isinstance(error, DestinationError):
         return "Run the same command again when that is corrected."
     if group.operation == "sum":
         return "It may have been added: check CloudZero's rows of those hours before you send them again."
     return "Running the same command again is safe: it sends the whole hours again."
-
-
-def _hours(group: BodyGroup) -> str:
-    first, last = group.hours[0], group.hours[-1]
-    return f"the hour {iso(first)}" if first == last else f"the hours {iso(first)} to {iso(last)}"

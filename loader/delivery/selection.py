@@ -95,6 +95,10 @@ class Selection:
         """The window; None for what is pending."""
         return self.hours if isinstance(self.hours, Window) else None
 
+    def may_send(self, hour: datetime) -> bool:
+        """Whether --since leaves an hour (UTC) to this project; every hour, for a window."""
+        return not isinstance(self.hours, Pending) or self.hours.since is None or hour >= self.hours.since
+
     def includes(self, hour: datetime) -> bool:
         """Whether an hour (UTC) lies in the window, or may be pending."""
         if isinstance(self.hours, Window):

@@ -12,20 +12,19 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import BinaryIO
 
 from loader.errors import ConfigurationError, GuardError, LockedError, StoppedError
+from loader.runs.dbt_environment import environment_of_dbt
 from loader.stopping import StopSignal
 from loader.warehouse.base import pooler_hint
 
 # Data tests belong in a daily `dbt build`; a model that fails also fails here.
 BUILD = ("build", "--exclude-resource-type", "test", "--exclude-resource-type", "unit_test")
-# Not passed on to dbt, which does not need them.
-SECRETS = ("CLOUDZERO_API_KEY", "LOADER_MASTER_KEY")
 # The signals that end it, and how many seconds it has after each: on SIGINT dbt cancels its queries.
 ENDS = ((signal.SIGINT, 10.0), (signal.SIGTERM, 5.0), (signal.SIGKILL, 60.0))
 # No run takes this long, but dbt waits for a lock of the database for as long as another session holds it.
@@ -50,6 +49,7 @@ def build_models(
     environ: Mapping[str, str] = os.environ,
     variables: Mapping[str, object] = NO_VARIABLES,
     deadline: timedelta = DEADLINE,
+    say: Callable[[str], None] = lambda _: None,
 ) -> None:
     """Run `dbt build` for the models and seeds, without tests, in this folder.
 
@@ -57,9 +57,10 @@ def build_models(
         target: --target, if any.
         profiles_dir: --profiles-dir, if any.
         stop: ends dbt and all processes that it started.
-        environ: the environment of dbt, from which the loader's secrets are removed.
+        environ: the environment of dbt, without the loader's secrets and without what makes dbt build less.
         variables: dbt vars for this run.
         deadline: how long it may take before it is ended.
+        say: receives which variables of the environment are left out.
 
     Raises:
         ConfigurationError: there is no dbt or no project, dbt did not end in time, or dbt failed; with its last error.
@@ -75,7 +76,9 @@ def build_models(
     command += ["--target", target] if target else []
     command += ["--profiles-dir", profiles_dir] if profiles_dir else []
     command += ["--vars", json.dumps(dict(variables), default=str)] if variables else []
-    seen = {name: value for name, value in environ.items() if name not in SECRETS}
+    seen, left_out = environment_of_dbt(environ)
+    if left_out:
+        say(f"Ignored: {', '.join(left_out)}. With that, dbt would not sum everything; unset it to avoid this message.")
     with tempfile.TemporaryFile() as output:
         code = _run(command, seen, output, stop, deadline)
         if code:

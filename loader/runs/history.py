@@ -9,7 +9,7 @@ from itertools import islice
 from loader.errors import ConfigurationError, StoppedError
 from loader.hours import Window, iso, month_start
 from loader.runs.lock import require_readable, run_lock
-from loader.runs.run import Job, require_no_rejected_file
+from loader.runs.run import Job, require_whole_source
 from loader.stopping import StopSignal
 from loader.warehouse.base import EPOCH, open_warehouse, utc
 
@@ -70,7 +70,7 @@ def load(job: Job, step: str, stop: StopSignal, now: datetime) -> None:
             job.say(f"{number} of {len(ends) + 1}: everything before {iso(end)} is summed.")
         _run(job, stop, None)
         job.say(f"{len(ends) + 1} of {len(ends) + 1}: everything is summed.")
-    require_no_rejected_file(job)
+    require_whole_source(job)
 
 
 def _run(job: Job, stop: StopSignal, until: str | None) -> None:

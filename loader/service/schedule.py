@@ -17,7 +17,7 @@ from loader.delivery import limits
 from loader.delivery.push import PushCallbacks, held_back
 from loader.errors import ConfigurationError, GuardError, LoaderError, LockedError, StoppedError
 from loader.money import decimal_text
-from loader.runs.run import Job, require_no_rejected_file, run
+from loader.runs.run import Job, require_whole_source, run
 from loader.service.metrics import FAILED, LOCKED, OK, Metrics
 from loader.service.snapshot import SnapshotCache
 from loader.service.warehouse_access import WarehouseAccess
@@ -68,7 +68,7 @@ class ScheduledRun:
             if left := held_back(pushes):
                 raise GuardError(f"Sent {total}. {limits.explain(left)}")
             try:
-                require_no_rejected_file(self.job)
+                require_whole_source(self.job)
             except ConfigurationError as error:
                 raise ConfigurationError(f"Sent {total}. {error}") from error
         return f"Run succeeded: sent {total}." if sent.hours else "Run succeeded: nothing was pending."

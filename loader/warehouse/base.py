@@ -87,7 +87,32 @@ class Warehouse(ABC):
 
         Raises:
             ConfigurationError: the table does not exist or cannot be written, or the database reported an error.
-            LockedError: the lock of the push was lost; nothing was written.
+            ConnectionLostError: the connection was closed; the rows may have been committed.
+        """
+
+    def rows_now(self, statement: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        """The rows of one statement as they are now, with what was appended since the snapshot.
+
+        Raises:
+            ConfigurationError: as `batches`.
+            ConnectionLostError: the connection was closed.
+        """
+        return list(self.rows(statement, parameters))
+
+    def renew_lock(self) -> bool:
+        """Make sure that the lock of the push is still held; whether it was lost and has been taken again.
+
+        Raises:
+            LockedError: another push has it.
+            ConfigurationError: the database cannot be reached.
+        """
+        return False
+
+    def reconnect(self) -> None:  # noqa: B027 (only engines with a server have something to do)
+        """Open the connections again that the server has closed.
+
+        Raises:
+            ConfigurationError: the database cannot be reached.
         """
 
     @abstractmethod

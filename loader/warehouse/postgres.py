@@ -1,11 +1,14 @@
-"""A PostgreSQL database. A push holds an advisory lock, which is released when its connection ends."""
+"""A PostgreSQL database. A push holds an advisory lock, which is released when its connection ends.
+
+The server, or a pooler, may close connections while CloudZero is slow. A push then connects again and takes the lock
+again, so that the outcome of a body is recorded whatever became of the connection.
+"""
 
 from __future__ import annotations
 
-import hashlib
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from datetime import datetime
 from itertools import count
 from typing import Any
@@ -15,10 +18,11 @@ from psycopg2.extras import execute_values
 
 from loader.config.profiles import Target
 from loader.config.settings import Stream
-from loader.errors import ConfigurationError, LockedError
+from loader.errors import ConfigurationError, ConnectionLostError, LockedError
 from loader.text import ascii_only
 from loader.warehouse.base import BATCH_ROWS, first_line, not_built, pooler_hint, quoted, utc
 from loader.warehouse.json_rows import JsonWarehouse
+from loader.warehouse.postgres_sessions import CLIENT_KEEPALIVES, begin, is_lost, take_lock
 
 # Keys of a dbt profile that are also parameters of libpq.
 LIBPQ_OPTIONS = (
@@ -35,15 +39,17 @@ LIBPQ_OPTIONS = (
     "keepalives_idle",
 )
 UNICODE = {"UTF8", "UNICODE"}  # PostgreSQL's and psycopg2's names of UTF-8
-KEEPALIVES = {"tcp_keepalives_idle": 30, "tcp_keepalives_interval": 10, "tcp_keepalives_count": 3}  # seconds, probes
+RECONNECT_FOR = 120.0  # seconds to try to connect again, which is enough for a restart of the server
+# Seconds to wait for a lock that was lost: the server may take a minute to notice that its old session has ended.
+RELOCK_FOR = 90.0
 
 
 class PostgresWarehouse(JsonWarehouse):
     """A PostgreSQL database, read with server-side cursors in one repeatable-read transaction."""
 
-    def __init__(self, target: Target, reader: Any, writer: Any = None, lock: Any = None) -> None:
+    def __init__(self, target: Target, reader: Any) -> None:
         super().__init__(target)
-        self._reader, self._writer, self._lock = reader, writer, lock
+        self._reader = reader
         self._names = count(1)  # several cursors can be open at the same time
 
     def batches(self, statement: str, parameters: Sequence[Any] = ()) -> Iterator[Sequence[tuple[Any, ...]]]:
@@ -54,7 +60,7 @@ class PostgresWarehouse(JsonWarehouse):
                 while batch := cursor.fetchmany(BATCH_ROWS):
                     yield batch
         except psycopg2.Error as error:
-            raise self._described(error, "read") from error
+            raise self._described(error, "read", self._reader) from error
 
     def column_names(self, relation: str) -> list[str]:
         """See `Warehouse.column_names`."""
@@ -63,29 +69,11 @@ class PostgresWarehouse(JsonWarehouse):
                 cursor.execute(f"select * from {self.relation(relation)} limit 0")  # noqa: S608
                 return [column.name for column in cursor.description]
         except psycopg2.Error as error:
-            raise self._described(error, "read") from error
+            raise self._described(error, "read", self._reader) from error
 
     def append(self, relation: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
-        """See `Warehouse.append`."""
-        try:
-            with self._lock.cursor() as cursor:
-                cursor.execute("select 1")
-        except psycopg2.Error as error:
-            raise LockedError(
-                "Stopped: the connection that held the lock of this push was lost, so another push may have started"
-                f" ({first_line(error)}). Run the same command again to continue."
-            ) from error
-        names = ", ".join(map(quoted, columns))
-        # Not every character exists in the encodings of other databases and clients.
-        encodings = {self._writer.encoding, self._writer.info.parameter_status("server_encoding")}
-        if not encodings <= UNICODE:
-            rows = [[ascii_only(each) if isinstance(each, str) else each for each in row] for row in rows]
-        try:
-            with self._writer, self._writer.cursor() as cursor:
-                _begin(cursor, self.target)
-                execute_values(cursor, f"insert into {self.relation(relation)} ({names}) values %s", rows)  # noqa: S608
-        except psycopg2.Error as error:
-            raise self._described(error, "write to") from error
+        """See `Warehouse.append`; only `PostgresForPush` can write."""
+        raise AssertionError(f"opened to read, not to append {len(rows)} rows of {columns} to {relation}")
 
     def iso_text(self, column: str) -> str:
         """See `JsonWarehouse.iso_text`."""
@@ -102,9 +90,14 @@ class PostgresWarehouse(JsonWarehouse):
             return utc(moment)
         raise AssertionError("a select without a from has one row")
 
-    def _described(self, error: psycopg2.Error, verb: str) -> ConfigurationError:
+    def _described(self, error: psycopg2.Error, verb: str, connection: Any) -> ConfigurationError:
         """The error to raise for one of PostgreSQL's; `verb` is what failed: "read" or "write to"."""
         schema = self.target.schema
+        if is_lost(connection):
+            return ConnectionLostError(
+                f"PostgreSQL closed the connection while the loader was about to {verb} schema {schema}:"
+                f" {first_line(error)}."
+            )
         if isinstance(
             error, psycopg2.errors.UndefinedTable | psycopg2.errors.UndefinedColumn | psycopg2.errors.InvalidSchemaName
         ):
@@ -115,6 +108,93 @@ class PostgresWarehouse(JsonWarehouse):
                 " schema, select on all its tables and views, and insert on push_log: see docs/postgres_roles.sql."
             )
         return ConfigurationError(f"PostgreSQL could not {verb} schema {schema}: {first_line(error)}.")
+
+
+class PostgresForPush(PostgresWarehouse):
+    """The database during a push. It has three connections: one reads, one writes the log, and one holds the lock.
+
+    The lock is held by an open transaction of its own, because a session-level lock would be lost behind a connection
+    pooler in transaction mode. The reader connects last, so that its snapshot is taken after the lock. The writer is
+    idle between its transactions, so that the server may close its connection; it then connects again.
+    """
+
+    def __init__(self, target: Target, stream: Stream, wait: float, say: Callable[[str], None]) -> None:
+        """Connect, and take the lock of the stream.
+
+        Raises:
+            LockedError, ConfigurationError: as `open_to_push`.
+        """
+        self._stream_to_lock, self._say = stream, say
+        self._lock: Any = None
+        self._writer: Any = None
+        try:
+            self._lock = _locked(target, stream, wait, say)
+            self._writer = _connect(target)
+            super().__init__(target, _connect_reader(target))
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """Close the connections, which releases the lock."""
+        for connection in (getattr(self, "_reader", None), self._writer, self._lock):
+            if connection is not None:
+                connection.close()
+
+    def append(self, relation: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+        """See `Warehouse.append`."""
+        names = ", ".join(map(quoted, columns))
+        # Not every character exists in the encodings of other databases and clients.
+        encodings = {self._writer.encoding, self._writer.info.parameter_status("server_encoding")}
+        if not encodings <= UNICODE:
+            rows = [[ascii_only(each) if isinstance(each, str) else each for each in row] for row in rows]
+        try:
+            with self._writer, self._writer.cursor() as cursor:
+                begin(cursor, self.target)
+                execute_values(cursor, f"insert into {self.relation(relation)} ({names}) values %s", rows)  # noqa: S608
+        except psycopg2.Error as error:
+            raise self._described(error, "write to", self._writer) from error
+
+    def rows_now(self, statement: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        """See `Warehouse.rows_now`."""
+        try:
+            with self._writer, self._writer.cursor() as cursor:
+                begin(cursor, self.target)
+                cursor.execute(statement, tuple(parameters))
+                return list(cursor.fetchall())
+        except psycopg2.Error as error:
+            raise self._described(error, "read", self._writer) from error
+
+    def now(self) -> datetime:
+        """See `Warehouse.now`: the server's clock."""
+        ((moment,),) = self.rows_now("select clock_timestamp()")
+        return utc(moment)
+
+    def renew_lock(self) -> bool:
+        """See `Warehouse.renew_lock`."""
+        try:
+            with self._lock.cursor() as cursor:
+                cursor.execute("select 1")
+            return False
+        except psycopg2.Error as error:
+            reason = first_line(error)
+        self._lock.close()
+        self._say(f"PostgreSQL closed the connection that held the lock of this push ({reason}): connecting again.")
+        try:
+            self._lock = _patiently(lambda: _locked(self.target, self._stream_to_lock, RELOCK_FOR, self._say))
+        except LockedError as error:
+            raise LockedError(
+                "Stopped: the connection that held the lock of this push was lost, and another push has started"
+                f" ({reason}). Run the same command again to continue."
+            ) from error
+        return True
+
+    def reconnect(self) -> None:
+        """See `Warehouse.reconnect`. The lines that are read from now on are of a new snapshot."""
+        if is_lost(self._writer):
+            self._writer = _patiently(lambda: _connect(self.target))
+        if is_lost(self._reader):
+            self._reader = _patiently(lambda: _connect_reader(self.target))
 
 
 @contextmanager
@@ -132,64 +212,37 @@ def open_to_push(
     wait: float,
     say: Callable[[str], None],
 ) -> Iterator[PostgresWarehouse]:
-    """See `base.open_for_push`.
-
-    It uses three connections. The lock is held by an open transaction of its own, because a session-level lock would
-    be lost behind a connection pooler in transaction mode. The reader connects last, so that its snapshot is taken
-    after the lock.
-    """
-    with closing(_connect(target)) as lock:
-        _take_lock(lock, target, stream, wait, say)
-        with closing(_connect(target)) as writer, closing(_connect_reader(target)) as reader:
-            yield PostgresWarehouse(target, reader, writer, lock)
-
-
-def _take_lock(connection: Any, target: Target, stream: Stream, wait: float, say: Callable[[str], None]) -> None:
-    """Lock the stream's connection id: CloudZero takes one request at a time for it, whatever the URL says."""
-    connection_id = stream.connection_id
-    digest = hashlib.sha256(f"litellm-cbf push to {connection_id}".encode()).digest()
-    key = int.from_bytes(digest[:8], "big", signed=True)
-    deadline, has_said_so = time.monotonic() + wait, False
+    """See `base.open_for_push`."""
+    warehouse = PostgresForPush(target, stream, wait, say)
     try:
-        with connection.cursor() as cursor:
-            _begin(cursor, target, is_long=True)
-            while True:
-                cursor.execute("select pg_try_advisory_xact_lock(%s)", (key,))
-                if cursor.fetchone()[0]:
-                    return
-                if time.monotonic() >= deadline:
-                    raise LockedError(
-                        f"Another push to {connection_id} is in progress, and CloudZero supports one at a time for a"
-                        " stream: try again when it has finished, or wait for it with --wait."
-                    )
-                if not has_said_so:
-                    say(f"Waiting for another push to {connection_id}.")
-                    has_said_so = True
-                time.sleep(0.2)
-    except psycopg2.Error as error:
-        raise ConfigurationError(f"Could not take the push lock in PostgreSQL: {first_line(error)}.") from error
+        yield warehouse
+    finally:
+        warehouse.close()
 
 
-def _begin(cursor: Any, target: Target, is_long: bool = False) -> None:
-    """Configure the transaction that the cursor's first statement begins.
+def _patiently(connect: Callable[[], Any]) -> Any:
+    """Connect, again and again for RECONNECT_FOR.
 
-    Everything is local to the transaction. PgBouncer in transaction mode accepts no `options` at the start of a
-    connection, and gives the next transaction to another session, in which settings of a session would be missing or
-    someone else's.
-
-    Args:
-        cursor: of a connection without an open transaction.
-        target: its profile may have a role.
-        is_long: let the transaction stay idle while the loader waits for CloudZero. With the TCP keepalives, the server
-            notices within a minute when a client has vanished, and releases its lock and snapshot.
+    Raises:
+        ConfigurationError: the last error.
+        LockedError: at once.
     """
-    settings: dict[str, str | int] = {"timezone": "UTC"}
-    if is_long:
-        settings |= {"idle_in_transaction_session_timeout": 0, **KEEPALIVES}
-    if role := target.options.get("role"):
-        cursor.execute(f"set local role {quoted(str(role))}")
-    for name, value in settings.items():
-        cursor.execute(f"set local {name} = %s", (value,))
+    deadline = time.monotonic() + RECONNECT_FOR
+    while time.monotonic() < deadline:
+        with suppress(ConfigurationError):
+            return connect()
+        time.sleep(1.0)
+    return connect()
+
+
+def _locked(target: Target, stream: Stream, wait: float, say: Callable[[str], None]) -> Any:
+    connection = _connect(target)
+    try:
+        take_lock(connection, target, stream, wait, say)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
 
 
 def _connect_reader(target: Target) -> Any:
@@ -197,7 +250,7 @@ def _connect_reader(target: Target) -> Any:
     connection.set_session(isolation_level="REPEATABLE READ", readonly=True)
     try:
         with connection.cursor() as cursor:
-            _begin(cursor, target, is_long=True)
+            begin(cursor, target)
     except psycopg2.Error as error:
         connection.close()
         raise ConfigurationError(f"Could not configure the PostgreSQL transaction: {first_line(error)}.") from error
@@ -211,7 +264,8 @@ def _connect(target: Target) -> Any:
     given: dict[str, Any] = {
         libpq: options[name] for name, libpq in names.items() if options.get(name) not in (None, "")
     }
-    arguments: dict[str, Any] = {"connect_timeout": 10, "application_name": "litellm-cbf loader"} | given
+    arguments: dict[str, Any] = {"connect_timeout": 10, "application_name": "litellm-cbf loader"}
+    arguments |= CLIENT_KEEPALIVES | given
     try:
         return psycopg2.connect(**arguments)
     except psycopg2.Error as error:

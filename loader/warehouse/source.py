@@ -11,6 +11,7 @@ from loader.errors import ConfigurationError
 from loader.money import decimal_text, total_usd
 from loader.warehouse import run_log
 from loader.warehouse.base import Warehouse
+from loader.warehouse.unlogged import UnloggedDay, describe_unlogged, read_unlogged, require_logged
 
 REASONS = ("rejection_reason", "warning", "merge_reason")  # columns of int_usage__rejected_hours, of which one is set
 
@@ -56,6 +57,7 @@ class Source:
         merged: the spend logs that are merged into another one of the same request, by reason, most expensive first.
         rejected_files: the files of which no request was accepted, most expensive first.
         mixed_models: why the models are not of one run of dbt; empty if they are. See `run_log.mixed_models`.
+        unlogged: the days of which LiteLLM's daily tables have more spend than its spend logs, oldest first.
     """
 
     description: str
@@ -65,6 +67,7 @@ class Source:
     merged: tuple[ReportedRequests, ...] = ()
     rejected_files: tuple[RejectedFile, ...] = ()
     mixed_models: str = ""
+    unlogged: tuple[UnloggedDay, ...] = ()
 
     @property
     def rejected_count(self) -> int:
@@ -111,8 +114,8 @@ def read_source(warehouse: Warehouse) -> Source:
     rejected, warned, merged = (found[column] for column in REASONS)
     count = None if files is None else int(files)
     files_rejected = _rejected_files(warehouse) if rejected else ()
-    mixed = run_log.mixed_models(run_log.read_runs(warehouse))
-    return Source(description, count, rejected, warned, merged, files_rejected, mixed)
+    mixed, unlogged = run_log.mixed_models(run_log.read_runs(warehouse)), read_unlogged(warehouse)
+    return Source(description, count, rejected, warned, merged, files_rejected, mixed, unlogged)
 
 
 def _by_reason(warehouse: Warehouse) -> dict[str, tuple[ReportedRequests, ...]]:
@@ -175,6 +178,8 @@ def warnings(source: Source) -> list[str]:
             f"{describe_warned(source.warned)}. The view spend_log_warnings lists them, and docs/operating.md says what"
             " each warning means."
         )
+    if source.unlogged:
+        found.append(f"{describe_unlogged(source.unlogged)}.")
     return found
 
 
@@ -186,6 +191,16 @@ def notes(source: Source) -> list[str]:
 def messages(source: Source) -> list[str]:
     """Notes and warnings, as the commands print them."""
     return [*notes(source), *(f"Warning: {warning}" for warning in warnings(source))]
+
+
+def require_whole(source: Source) -> None:
+    """Fail if spend of the source is certainly not in any line.
+
+    Raises:
+        ConfigurationError: no request of a file was accepted, or LiteLLM's daily tables have far more than its logs.
+    """
+    require_no_rejected_file(source)
+    require_logged(source.unlogged)
 
 
 def require_no_rejected_file(source: Source) -> None:
@@ -263,6 +278,7 @@ def answer(source: Source) -> dict[str, object]:
             {"file": each.path, "requests": each.count, "cost": decimal_text(each.cost), "reason": each.reason}
             for each in source.rejected_files
         ],
+        "unlogged": [each.as_json() for each in source.unlogged],
     }
 
 

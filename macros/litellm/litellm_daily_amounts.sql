@@ -1,20 +1,20 @@
 {# A select of LiteLLM's own daily sums: amount_source, happened_at (the start of the day), cost_usd. Tables and columns that this LiteLLM
    does not have are left out. Files have no such tables. A row whose amount is not a number (NaN, Infinity) or whose date is not a date
    has the amount_source litellm_daily_invalid and no cost; without a date it stands under today. Monthly fees of subscription accounts,
-   which only newer versions have, stand under the first day of this month. #}
-{% macro litellm_daily_amounts() -%}
-    {{ return(adapter.dispatch('litellm_daily_amounts', 'litellm_cbf')()) }}
+   which only newer versions have, stand under the first day of this month. `since`, a day such as 2026-01-31, leaves out older rows. #}
+{% macro litellm_daily_amounts(since=none) -%}
+    {{ return(adapter.dispatch('litellm_daily_amounts', 'litellm_cbf')(since)) }}
 {%- endmacro %}
 
-{% macro duckdb__litellm_daily_amounts() %}
+{% macro duckdb__litellm_daily_amounts(since) %}
     {{ return(no_amounts()) }}
 {% endmacro %}
 
-{% macro spark__litellm_daily_amounts() %}
+{% macro spark__litellm_daily_amounts(since) %}
     {{ return(no_amounts()) }}
 {% endmacro %}
 
-{% macro postgres__litellm_daily_amounts() %}
+{% macro postgres__litellm_daily_amounts(since) %}
     {%- set selects = [] -%}
     {%- set has_date = "date ~ '^[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])$'" -%}
     {#- The day is added to the first of its month, because PostgreSQL raises an error for 30 February. -#}
@@ -31,7 +31,7 @@
                 "select case when " ~ is_valid ~ " then '" ~ source_name ~ "' else 'litellm_daily_invalid' end as amount_source,"
                 ~ " case when " ~ has_date ~ " then " ~ day ~ " else " ~ today ~ " end as happened_at,"
                 ~ " case when " ~ is_valid ~ " then " ~ exact_usd(column) ~ " else 0 end as cost_usd from " ~ relation
-                ~ " where " ~ column ~ " <> 0"
+                ~ " where " ~ column ~ " <> 0" ~ (" and date >= '" ~ since ~ "'" if since else '')
             ) -%}
         {%- endif -%}
     {%- endfor -%}

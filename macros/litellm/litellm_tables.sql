@@ -13,6 +13,7 @@
                 ~ " schema of LiteLLM's tables, or grant select on the table.")
             ) }}
         {%- endif -%}
+        {%- do stop_if_hidden(relation, required + optional | list) -%}
     {%- endif -%}
     {%- set columns = {} -%}
     {%- for name in required -%}{%- do columns.update({name: adapter.quote(name)}) -%}{%- endfor -%}

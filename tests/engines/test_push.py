@@ -368,13 +368,28 @@ def test_rejection_names_the_hour_and_the_first_invalid_row(
     last = outcome.err.strip().splitlines()[-1]
     assert "CloudZero answered 400" in last
     assert (
-        f"The first invalid row is number 6 of 8, of {iso(START + 2 * HOUR)}, czrn:litellm:openai:cross-region:odd:"
+        f"The first invalid row is number 2 of 2, of {iso(START + 2 * HOUR)}, czrn:litellm:openai:cross-region:odd:"
         in last
     )
-    assert "Left: 6 hours" in last
-    assert stored_months(rejecting_sandbox) == {}
-    assert [row[0] for row in ready.log()] == ["begun"] * 4 + ["refused"] * 4
-    assert "400" in str(ready.log("detail")[-1])
+    assert "CloudZero refused 1 hour: the hour 2026-10-31T22:00:00Z (CloudZero answered 400" in last
+    # The other hours of its body, and of the other month, were sent.
+    assert hours_held(rejecting_sandbox) == dict.fromkeys((0, 1, 3, 4, 5), TWO)
+    refused = [row for row in ready.log("usage_hour, outcome, detail") if row[1] == "refused"][-1]
+    assert (f"{refused[0]:%H}", "400" in str(refused[2])) == ("22", True)
+
+    shown = ready.project.loader("status").err
+    assert f"CloudZero refused 1 hour(s), the first: {iso(START + 2 * HOUR)}" in shown
+    # It stays pending, comes after what is new, and one try of it is enough.
+    ready.put({6: [A]})
+    requests = len(rejecting_sandbox.sandbox.state()["requests"])
+    again = push(ready, "--limit", "1", code=0)
+    assert sent(again) == 1
+    assert hours_held(rejecting_sandbox)[6] == (1, "0.1")
+    assert len(rejecting_sandbox.sandbox.state()["requests"]) == requests + 1
+    push(ready, code=4)
+    ready.put({2: [A, B]})
+    assert sent(push(ready)) == 1
+    assert hours_held(rejecting_sandbox)[2] == TWO
 
 
 def test_status_of_sent_pending_and_held_back_hours(ready: BuiltWarehouse) -> None:

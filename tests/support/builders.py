@@ -10,7 +10,7 @@ from loader.cloudzero.bodies import Body
 from loader.cloudzero.client import Receipt
 from loader.delivery.retry import RetryPolicy
 from loader.hours import iso
-from loader.lines import COST_COLUMN, HOUR_COLUMN, Line
+from loader.lines import COST_COLUMN, HOUR_COLUMN, Line, LinesAndCost
 
 HOUR = datetime(2024, 1, 31, 22, tzinfo=timezone.utc)
 
@@ -45,6 +45,11 @@ class FakeClient:
         if self.validation:
             raise self.validation
         return ["it is odd"] if self.bad in body else []
+
+    def hours_of_month(self, month: str) -> dict[datetime, LinesAndCost]:
+        """No hours."""
+        assert month
+        return {}
 
     @property
     def operations(self) -> list[str]:

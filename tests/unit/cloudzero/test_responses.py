@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import socket
 from collections.abc import Iterator
+from datetime import datetime
 from itertools import pairwise
 from typing import Any
 
@@ -12,13 +13,14 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from loader.audit.verify import rows_by_hour
 from loader.cloudzero import responses
 from loader.cloudzero.bodies import body_groups
 from loader.cloudzero.client import AnyCost, Receipt
+from loader.cloudzero.responses import rows_by_hour
 from loader.config.settings import Credentials, Secret
 from loader.delivery.retry import Journal, RetryPolicy, deliver
 from loader.errors import LoaderError, RejectedError, RetryableError, UnknownOutcomeError
+from loader.lines import LinesAndCost
 from tests.support.builders import FakeTime, line
 from tests.support.wire import Wire, answering, http
 
@@ -178,6 +180,9 @@ def test_an_internal_error_is_recorded_as_an_unknown_outcome() -> None:
 
         def validate(self, body: bytes) -> list[str]:
             raise AssertionError(body)
+
+        def hours_of_month(self, month: str) -> dict[datetime, LinesAndCost]:
+            raise AssertionError(month)
 
     journal = Recorded()
     with pytest.raises(ZeroDivisionError):
