@@ -129,7 +129,7 @@ class Problems:
             stored = (
                 "An hour of several bodies may be stored in part; running the same command again replaces it."
                 if any(len(group.bodies) > 1 for group, _ in self._refusals)
-                else "Whether it was stored is unknown."
+                else if_stored(self._refusals[-1][0].operation)
                 if self._may_be_stored
                 else "Nothing of it was stored."
             )
@@ -142,6 +142,13 @@ class Problems:
 
     def __str__(self) -> str:
         return f" {self.describe()}" if self else ""
+
+
+def if_stored(operation: str) -> str:
+    """What to do about a body that may or may not have been stored."""
+    if operation == "sum":
+        return "It may have been added: check CloudZero's rows of those hours before you send them again."
+    return "Running the same command again is safe: it sends the whole hours again."
 
 
 def hours_of(group: BodyGroup) -> str:

@@ -20,7 +20,7 @@ from uuid import uuid4
 from loader.cloudzero.bad_rows import first_bad_row
 from loader.cloudzero.bodies import Body, BodyGroup
 from loader.delivery.push_log import REFUSED, UNKNOWN, WITHOUT_EFFECT
-from loader.delivery.refusals import Problems, RefusedBodyError, hours_of
+from loader.delivery.refusals import Problems, RefusedBodyError, hours_of, if_stored
 from loader.errors import (
     DestinationError,
     GuardError,
@@ -313,6 +313,4 @@ def _consequence(group: BodyGroup, error: LoaderError) -> str:
         return "That hour may be stored in part; running the same command again replaces it."
     if isinstance(error, DestinationError):
         return "Run the same command again when that is corrected."
-    if group.operation == "sum":
-        return "It may have been added: check CloudZero's rows of those hours before you send them again."
-    return "Running the same command again is safe: it sends the whole hours again."
+    return if_stored(group.operation)
