@@ -14,7 +14,7 @@ from typing import Protocol
 
 from loader.config.settings import Stream
 from loader.delivery.plan import Plan
-from loader.delivery.push_log import LastEvent, PushLog
+from loader.delivery.push_log import BEGUN, UNKNOWN, HourRecord, LastEvent, PushLog
 from loader.errors import GuardError, LoaderError
 from loader.hours import Window, iso, month_start, next_month
 from loader.lines import LinesAndCost
@@ -63,13 +63,20 @@ def is_due(last: LastEvent | None, now: datetime) -> bool:
     return last is None or last.recorded_at.date() < now.date()
 
 
-def foreign_hours(log: PushLog, client: Reader, plan: Plan, is_sent: Callable[[datetime], bool]) -> ForeignHours:
+def foreign_hours(
+    log: PushLog,
+    client: Reader,
+    plan: Plan,
+    records: Mapping[datetime, HourRecord],
+    is_sent: Callable[[datetime], bool],
+) -> ForeignHours:
     """Read the month of the newest hour of a plan back, and find what this warehouse did not send.
 
     Args:
         log: the stream's push log.
         client: the AnyCost client.
         plan: what is about to be sent.
+        records: the log's hours. Of one whose last try was cut off, or that was added to, any part may be held.
         is_sent: whether an hour may be sent at all; hours before --since belong to another exporter.
 
     Raises:
@@ -78,7 +85,8 @@ def foreign_hours(log: PushLog, client: Reader, plan: Plan, is_sent: Callable[[d
     newest = max(hour.start for hour in plan.hours)
     month = Window(month_start(newest), next_month(newest))
     held = client.hours_of_month(f"{newest:%Y-%m}")
-    tried = log.contents(month)
+    tried, added = log.contents(month), log.hours_added_to(month)
+    uncertain = {hour for hour, record in records.items() if record.outcome in (BEGUN, UNKNOWN)} | added
     in_view = {hour.start: (hour.line_count, hour.cost) for hour in plan.hours}
     known: Collection[datetime] = tried.keys() | in_view.keys()
     found = {
@@ -86,6 +94,7 @@ def foreign_hours(log: PushLog, client: Reader, plan: Plan, is_sent: Callable[[d
         for hour, content in held.items()
         if content[1] != Decimal(0)
         and is_sent(hour)
+        and hour not in uncertain
         and (hour in known or not tried)
         and content not in tried.get(hour, ())
         and content != in_view.get(hour)

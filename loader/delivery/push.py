@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -106,7 +106,7 @@ class Push:
         records = self.log.records(whole_months(self.selection.window))
         self.plan = plan(self.warehouse, self.selection, records)
         last = self.log.begin()
-        if self.plan.hours and (found := self._foreign_hours(self.plan, last)):
+        if self.plan.hours and (found := self._foreign_hours(self.plan, records, last)):
             # As hours whose content is not certain, they are sent again.
             taken = {hour: HourRecord(UNKNOWN, records[hour].accepted) for hour in found if hour in records}
             records |= taken
@@ -136,7 +136,9 @@ class Push:
                 callbacks.say(f"Warning: {warning}")
         return self.sent
 
-    def _foreign_hours(self, chosen: Plan, last: LastEvent | None) -> Collection[datetime]:
+    def _foreign_hours(
+        self, chosen: Plan, records: Mapping[datetime, HourRecord], last: LastEvent | None
+    ) -> Collection[datetime]:
         """The hours of another sender on the same connection, for --take-over; looked for once a day.
 
         Raises:
@@ -149,7 +151,7 @@ class Push:
         if not check.take_over and not is_due(last, self.warehouse.now()):
             return ()
         try:
-            found = foreign_hours(self.log, self.client, chosen, selection.may_send)
+            found = foreign_hours(self.log, self.client, chosen, records, selection.may_send)
         except LoaderError as error:
             self.options.callbacks.say(describe_failure(error))
             return ()

@@ -164,6 +164,15 @@ class PushLog:
             found.setdefault(utc(start), set()).add((int(lines or 0), Decimal(cost or 0)))
         return found
 
+    def hours_added_to(self, window: Window) -> set[datetime]:
+        """The hours of the window to which a push with operation sum has added lines."""
+        where, parameters = self._of_stream(window)
+        statement = (
+            f"select distinct {self._warehouse.moment('usage_hour')}"  # noqa: S608
+            f" from {self._warehouse.relation('push_log')} {where} and operation = 'sum'"
+        )
+        return {utc(start) for (start,) in self._warehouse.rows(statement, parameters)}
+
     def last_event(self) -> LastEvent | None:
         """The newest row of the stream; None when nothing was ever sent.
 

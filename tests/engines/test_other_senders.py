@@ -96,6 +96,22 @@ def test_own_lines_are_not_another_sender(regions: tuple[BuiltWarehouse, BuiltWa
     assert push(us, "--since", iso(START + HOUR)).out.startswith("Sent 2 hours")
 
 
+@pytest.mark.parametrize("outcome", ["begun", "unknown"])
+def test_a_part_of_an_hour_whose_push_was_cut_off_is_not_another_sender(
+    regions: tuple[BuiltWarehouse, BuiltWarehouse], outcome: str
+) -> None:
+    us, _ = regions
+    us.put({0: [US, EU]})
+    push(us)
+    # As if only a part of the hour had been stored when the push ended, yesterday, and the hour has grown since.
+    us.project.write(
+        "delete from cbf.push_log where outcome = 'accepted'; update cbf.push_log set line_count = 3, cost_usd = 9,"
+        f" outcome = '{outcome}', recorded_at = recorded_at - interval '1 day'"
+    )
+    us.put({0: [US, EU, Usage("late", "1")]})
+    assert "another sender" not in push(us).err.lower()
+
+
 def test_a_key_without_the_scope_to_read_is_no_obstacle(
     regions: tuple[BuiltWarehouse, BuiltWarehouse], anycost: SandboxServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
