@@ -23,7 +23,7 @@ from loader.delivery.plan_lines import lines_of
 from loader.delivery.push_log import BEGUN, UNKNOWN, HourRecord, LastEvent, PushLog
 from loader.delivery.retry import Client, RetryPolicy, Sent, deliver
 from loader.delivery.selection import Selection
-from loader.errors import GuardError, LoaderError, StoppedError
+from loader.errors import DestinationError, GuardError, LoaderError, StoppedError
 from loader.hours import iso, whole_months
 from loader.warehouse.base import Warehouse, open_for_push
 from loader.warehouse.run_log import mixed_models, read_runs
@@ -152,6 +152,8 @@ class Push:
             return ()
         try:
             found = foreign_hours(self.log, self.client, chosen, records, selection.may_send)
+        except DestinationError:
+            raise  # nothing can be sent either
         except LoaderError as error:
             self.options.callbacks.say(describe_failure(error))
             return ()

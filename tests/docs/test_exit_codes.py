@@ -105,10 +105,11 @@ def test_3_configuration_and_an_unreachable_database(settings: dict[str, str], b
 def test_3_a_certificate_that_is_not_accepted(built: Project, tmp_path: Path) -> None:
     with answering(lambda *_: None, tls=certificate(tmp_path).context) as wire:
         settings = {"CLOUDZERO_API_URL": wire.url, "CLOUDZERO_CONNECTION_ID": "never-used"}
-        outcome = built.loader("push", "--window", "pending", REQUESTS_CA_BUNDLE="", **settings)
-        assert outcome.code == 3, outcome.err
-        assert outcome.err.count("\n") == 1
-        assert "self-signed certificate" in outcome.err
+        for arguments in ((), ("--no-check-connection",)):
+            outcome = built.loader("push", "--window", "pending", *arguments, REQUESTS_CA_BUNDLE="", **settings)
+            assert outcome.code == 3, outcome.err
+            assert outcome.err.count("\n") == 1
+            assert "self-signed certificate" in outcome.err
         assert wire.requests == []
     last = "select outcome from cbf.push_log where connection_id = 'never-used' order by sequence desc limit 1"
     assert built.rows(last) == [("without_effect",)]
