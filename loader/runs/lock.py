@@ -58,7 +58,7 @@ def _lock(target: Target, say: Callable[[str], None]) -> AbstractContextManager[
             )
         return _locked_file(path.with_name(f"{path.name}.turn"))
     # The lock of a push to a stream that does not exist, so that each schema has its own.
-    return open_for_push(target, Stream("a run", f"schema {target.schema}"), 0, 0, say)
+    return open_for_push(target, Stream(f"a run of schema {target.schema}", ""), 0, 0, say)
 
 
 @contextmanager

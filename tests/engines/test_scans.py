@@ -77,7 +77,8 @@ def test_postgres_reads_the_hours_of_a_run_and_no_others(
     assert kept > 100 * of_the_hour
     assert 1 < len(found) <= of_the_hour
     for table in tables:
-        assert after[table]["seq_tup_read"] == before[table]["seq_tup_read"], table
+        # One row: whether anything has been summed.
+        assert after[table]["seq_tup_read"] <= before[table]["seq_tup_read"] + 1, table
     for name in ("n_tup_ins", "n_tup_del"):
         assert 0 < after["int_usage__hourly"][name] - before["int_usage__hourly"][name] <= of_the_hour
 
