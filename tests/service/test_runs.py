@@ -437,4 +437,4 @@ def test_last_error_in_dbts_log() -> None:
     )
     error = "Invalid Input Error: CSV Error on Line: 2\\n  Original Line: my secret prompt\\n  more"
     assert "secret" not in last_error(f'{{"info": {{"level": "error", "msg": "{error}"}}}}')
-    assert len(last_error("x" * 9999)) == 500
+    assert len(last_error("x" * 9999)) == 1000
