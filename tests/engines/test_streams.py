@@ -186,7 +186,8 @@ def test_failure_of_one_stream_does_not_stop_the_others(teams: BuiltWarehouse, a
     found = teams.project.loader("push", "--window", "pending")
     assert found.code == 6
     assert "1 of 3 streams failed: product" in found.err.splitlines()[-1]
-    assert "Stream product: cbf_lines and cbf_hours disagree" in found.err
+    assert "Stream product: Not sent: the hours " in found.err
+    assert "cbf_lines and cbf_hours disagree" in found.err
     assert stored_rows(anycost) == {CONNECTION: 2, "conn-r": 2}
 
 
@@ -283,7 +284,7 @@ def test_streams_by_provider_and_by_hash(tmp_path: Path, template_of: Callable[[
 @pytest.mark.parametrize(
     ("streams", "message"),
     [
-        ([1], "It must have `by` and `names`"),
+        ([1], "It must be null or a mapping with `by` and `names`"),
         ({"by": "month", "names": ["a"]}, "It must have `by` and `names`"),
         ({"by": "hash", "names": {"a": ["b"]}}, "By hash, it must be a list, such as"),
         ({"by": "team", "names": ["a"]}, "By team, it must be a mapping of lists, such as"),
