@@ -7,7 +7,7 @@ PORT ?= 4100
 export DBT_SEND_ANONYMOUS_USAGE_STATS := false
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo serve test test-newest test-spark java torture lint docs bench lock clean
+.PHONY: help setup demo serve test test-slow test-newest test-spark java torture lint docs bench lock clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -32,6 +32,9 @@ serve: setup ## The service and its page on the demo's data, with a local AnyCos
 test: setup ## All tests, on DuckDB and on a real PostgreSQL with LiteLLM's own migrations
 	$(BIN)/pytest -n auto --maxprocesses=4 --dist worksteal
 
+test-slow: setup ## The tests that take minutes each, which `make test` leaves out
+	$(BIN)/pytest -n auto --maxprocesses=4 --dist worksteal -m slow
+
 # The newest Python that pyproject.toml allows; `make test` runs on the oldest one in CI.
 NEWEST = $(shell for each in python3.13 $(HOME)/.pyenv/versions/3.13.*/bin/python3.13; do \
 	"$$each" -c 'import ensurepip' 2>/dev/null && echo "$$each" && break; done)
@@ -42,10 +45,10 @@ NEWEST = $(shell for each in python3.13 $(HOME)/.pyenv/versions/3.13.*/bin/pytho
 	.venv-newest/bin/pip install --quiet --disable-pip-version-check --no-deps --editable .
 	@touch $@
 
-test-newest: ## The unit tests, and the way from spend logs to CloudZero, on Python 3.13 if it is installed
+test-newest: ## The unit tests on Python 3.13, if it is installed
 	@if [ -z "$(NEWEST)" ]; then echo "Python 3.13 is not installed: not tested with it."; else \
 		$(MAKE) .venv-newest/installed && \
-		.venv-newest/bin/pytest -q -n auto --maxprocesses=4 tests/unit tests/engines/test_end_to_end.py; \
+		.venv-newest/bin/pytest -q -n auto --maxprocesses=4 tests/unit; \
 	fi
 
 torture: setup ## Hundreds of random schedules of pushes and dbt runs, killed and cut; SEEDS=17 plays one again

@@ -31,6 +31,9 @@ OF_DBT = (
 )
 
 
+LOGGED = {"DBT_LOG_LEVEL_FILE": "debug"}
+
+
 def statements(project: Project) -> list[str]:
     """All statements in dbt's log except its own queries of the catalog."""
     log = (project.folder / "logs" / "dbt.log").read_text(encoding="utf-8")
@@ -46,6 +49,7 @@ def compiled(project: Project, model: str) -> str:
 
 @pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
 def test_nothing_is_queried_before_the_first_build(project: Project, command: tuple[str, ...]) -> None:
+    project.settings |= LOGGED
     project.dbt(*command)
     assert statements(project) == []
 
@@ -53,11 +57,13 @@ def test_nothing_is_queried_before_the_first_build(project: Project, command: tu
 @pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
 def test_litellms_tables_may_be_missing(tmp_path: Path, postgres: Server, command: tuple[str, ...]) -> None:
     project = Project(tmp_path, postgres.create(f"empty_{'_'.join(command).replace('-', '')}"))
+    project.settings |= LOGGED
     project.dbt(*command)
     assert statements(project) == []
 
 
 def test_nothing_is_queried_after_a_build(project: Project) -> None:
+    project.settings |= LOGGED
     put(project, [spend_log("r", START)])
     project.build()
     queried = statements(project)

@@ -91,6 +91,7 @@ def test_a_run_reads_its_window_only_and_a_long_pause_leaves_no_gap(project: Pro
     assert sorted(hours(project)) == [10, *range(50, 61), 400, 401, 402]
 
 
+@pytest.mark.slow
 def test_dimensions_can_be_added_and_removed_without_changing_the_past(project: Project) -> None:
     def ids() -> list[str]:
         return [
@@ -194,6 +195,7 @@ def test_an_hour_is_summed_again_only_if_its_source_has_changed(project: Project
     assert hours(project)[0] == WHOLE
 
 
+@pytest.mark.slow
 def test_a_long_history_can_be_summed_in_steps(project: Project) -> None:
     put(project, [*requests(0, 3), *requests(30, 31), *requests(100, 101)])
     for until, expected in (

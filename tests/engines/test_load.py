@@ -8,6 +8,8 @@ from datetime import datetime, timedelta, timezone
 from decimal import Decimal
 from pathlib import Path
 
+import pytest
+
 from loader.runs.history import step_ends
 from tests.support.litellm.requests import spend_log
 from tests.support.project import BIN, ROOT, Project, put
@@ -35,6 +37,7 @@ def load(project: Project, *arguments: str) -> subprocess.Popen[str]:
     )
 
 
+@pytest.mark.slow
 def test_interrupted_load_resumes(tmp_path: Path) -> None:
     project = Project(tmp_path)
     put(project, REQUESTS)

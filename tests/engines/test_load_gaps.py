@@ -5,6 +5,8 @@ from __future__ import annotations
 from datetime import date, datetime, timedelta, timezone
 from decimal import Decimal
 
+import pytest
+
 from loader.runs.history import ends_with_logs
 from tests.support.litellm.requests import spend_log
 from tests.support.project import Project, put
@@ -13,6 +15,7 @@ TODAY = datetime.now(timezone.utc).replace(hour=0, minute=0, second=0, microseco
 NOW = datetime(2026, 2, 1, tzinfo=timezone.utc)
 
 
+@pytest.mark.slow
 def test_spend_log_of_2001_takes_one_step(project: Project) -> None:
     starts = [datetime(2001, 1, 1, tzinfo=timezone.utc), TODAY - timedelta(days=40), TODAY - timedelta(hours=3)]
     put(project, [spend_log(f"r{number}", start, spend=0.25) for number, start in enumerate(starts)])

@@ -24,7 +24,9 @@ def test_nothing_is_sent_after_a_run_that_failed_or_was_partial(
     assert status.code == 6
     assert f"Warning: {MIXED}" in status.err
 
-    failed = project.dbt("run", "--select", "cbf_lines+", "--exclude", "cbf_as_of", variables={"exclude_providers": ["nobody"]}, ok=False)
+    failed = project.dbt(
+        "run", "--select", "cbf_lines+", "--exclude", "cbf_as_of", variables={"exclude_providers": ["nobody"]}, ok=False
+    )
     assert "'nobody' is not a known provider" in failed.out
     assert f"{MIXED}the last run that was to build cbf_lines did not build it" in project.loader("dry-run").err
 

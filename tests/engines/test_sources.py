@@ -170,7 +170,7 @@ def test_values_that_cannot_be_placed_are_shown_with_their_money(tmp_path: Path)
 
 
 MARKER = "my secret prompt"
-ARTIFACTS = {"DBT_WRITE_JSON": "true"}
+ARTIFACTS = {"DBT_WRITE_JSON": "true", "DBT_LOG_LEVEL_FILE": "debug"}
 
 
 def said(project: Project, outcome: Outcome) -> str:

@@ -43,6 +43,7 @@ def fresh(project: Project, anycost: SandboxServer) -> Project:
     project.settings = credentials(anycost) | {
         "DBT_TARGET_PATH": str(project.folder / "target"),
         "DBT_LOG_PATH": str(project.folder / "logs"),
+        "DBT_LOG_LEVEL_FILE": "debug",
     }
     put(project, ROWS)
     return project
