@@ -68,6 +68,7 @@ class SparkProject(Project):
                 "--exclude",
                 "rejected_spend_logs",
                 "int_usage__rejected_hours",
+                "unlogged_spend",
                 "cbf_as_of",
                 "push_log",
                 "reconciliation_amounts",
