@@ -7,7 +7,7 @@ PORT ?= 4100
 export DBT_SEND_ANONYMOUS_USAGE_STATS := false
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo serve test test-slow test-newest test-spark java torture lint docs bench lock clean
+.PHONY: help setup demo serve test test-slow test-newest test-spark test-spark-slow java torture lint docs bench lock clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -56,6 +56,9 @@ torture: setup ## Hundreds of random schedules of pushes and dbt runs, killed an
 
 test-spark: java .venv-spark/installed ## The models on Apache Spark, compared with DuckDB and PostgreSQL (installs Java 17 on Debian)
 	.venv-spark/bin/pytest tests/spark
+
+test-spark-slow: java .venv-spark/installed ## The Spark tests that take minutes each, which `make test-spark` leaves out
+	.venv-spark/bin/pytest tests/spark -m slow
 
 # Spark needs Java 17 or later: installed from Debian as root, otherwise an error message.
 java:

@@ -12,6 +12,8 @@ from tests.spark.project import SparkProject
 from tests.support.litellm.requests import spend_log
 from tests.support.project import put
 
+pytestmark = pytest.mark.slow  # several builds each
+
 
 @pytest.fixture(autouse=True)
 def without_data_tests(project: SparkProject) -> None:
