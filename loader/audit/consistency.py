@@ -6,7 +6,7 @@ lookback window, or the month that is verified; which hours dbt has built from w
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -58,7 +58,7 @@ def read_consistency(warehouse: Warehouse, month: Window | None = None) -> Consi
     return Consistency(
         sorted(each for each in unsummed if month is None or month.start <= each[0] < month.end),
         sorted(each for each in outdated if month is None or month.start <= each < month.end),
-        _different(warehouse, window),
+        read_lines_and_hours(warehouse, window).different,
         unread,
     )
 
@@ -114,8 +114,26 @@ def _lookback_start(warehouse: Warehouse) -> datetime:
     return floor_hour(warehouse.built_at()) - LOOKBACK
 
 
-def _different(warehouse: Warehouse, window: Window) -> list[datetime]:
-    """The hours of the window of which cbf_lines has another number of lines, or cost, than cbf_hours."""
+@dataclass(frozen=True)
+class LinesAndHours:
+    """Number of lines and USD of each UTC hour that has lines, by cbf_lines and by cbf_hours."""
+
+    lines: Mapping[datetime, LinesAndCost]
+    hours: Mapping[datetime, LinesAndCost]
+
+    @property
+    def different(self) -> list[datetime]:
+        """The hours on which the two differ, oldest first."""
+        lines, hours = self.lines, self.hours
+        return sorted(each for each in {*lines, *hours} if lines.get(each, NO_LINES) != hours.get(each, NO_LINES))
+
+
+def read_lines_and_hours(warehouse: Warehouse, window: Window | None = None) -> LinesAndHours:
+    """What cbf_lines and cbf_hours have of the hours of a window, or of all hours.
+
+    Raises:
+        ConfigurationError: as `Warehouse.batches`.
+    """
     _, where, parameters = warehouse.line_selection(window)
     hour, cost = warehouse.quoted(HOUR_COLUMN), warehouse.quoted(COST_COLUMN)
     statement = (
@@ -125,7 +143,7 @@ def _different(warehouse: Warehouse, window: Window) -> list[datetime]:
     found = warehouse.rows(statement, parameters)
     lines: dict[datetime, LinesAndCost] = {utc(start): (int(count), Decimal(usd)) for start, count, usd in found}
     hours = {each.start: (each.line_count, each.cost) for each in warehouse.hours(window) if each.line_count}
-    return sorted(each for each in {*lines, *hours} if lines.get(each, NO_LINES) != hours.get(each, NO_LINES))
+    return LinesAndHours(lines, hours)
 
 
 def _named(hours: Sequence[datetime]) -> str:

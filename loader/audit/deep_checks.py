@@ -6,17 +6,17 @@ from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime, timezone
-from decimal import Decimal
 from pathlib import Path
 
 from loader.audit import reconcile
+from loader.audit.consistency import read_lines_and_hours
 from loader.config.settings import Stream
 from loader.delivery.push_log import Entry, PushLog, accepted_entries, streams
 from loader.errors import GuardError
 from loader.hours import Window, iso
-from loader.lines import COST_COLUMN, HOUR_COLUMN, NO_LINES, HourSummary, LinesAndCost
+from loader.lines import NO_LINES, HourSummary, LinesAndCost
 from loader.money import decimal_text, total_usd
-from loader.warehouse.base import Warehouse, utc
+from loader.warehouse.base import Warehouse
 from loader.warehouse.full_read import read_tables, require_full_length
 
 EVERYTHING = Window(datetime(2000, 1, 1, tzinfo=timezone.utc), datetime(2100, 1, 1, tzinfo=timezone.utc))
@@ -54,16 +54,10 @@ class DeepChecks:
             ConfigurationError: as `Warehouse.batches`.
         """
         with self.open() as warehouse:
-            hour, cost = warehouse.quoted(HOUR_COLUMN), warehouse.quoted(COST_COLUMN)
-            statement = (
-                f"select {warehouse.moment(hour)}, count(*), cast(sum({cost}) as {warehouse.text_type})"  # noqa: S608
-                f" from {warehouse.relation('cbf_lines')} group by {hour}"
-            )
-            lines = {utc(start): (int(count), Decimal(total)) for start, count, total in warehouse.rows(statement)}
-            hours = {each.start: (each.line_count, each.cost) for each in warehouse.hours() if each.line_count}
-        wrong = sorted(each for each in {*lines, *hours} if lines.get(each, NO_LINES) != hours.get(each, NO_LINES))
-        if wrong:
-            one, other = lines.get(wrong[0], NO_LINES), hours.get(wrong[0], NO_LINES)
+            found = read_lines_and_hours(warehouse)
+        lines = found.lines
+        if wrong := found.different:
+            one, other = lines.get(wrong[0], NO_LINES), found.hours.get(wrong[0], NO_LINES)
             raise GuardError(
                 f"cbf_lines and cbf_hours disagree on {len(wrong):,} hour(s), the first {iso(wrong[0])}: {_text(one)}"
                 f" against {_text(other)}. Run `dbt run`; after a manual change, `dbt run --full-refresh --select"
