@@ -41,10 +41,8 @@ def read_unlogged(warehouse: Warehouse) -> tuple[UnloggedDay, ...]:
     Raises:
         ConfigurationError: as `Warehouse.batches`.
     """
-    if warehouse.target.type != "postgres":
-        return ()  # files have no daily tables
-    exists = f"select to_regclass({warehouse.placeholder}) is not null"
-    if list(warehouse.rows(exists, (warehouse.relation("unlogged_spend"),))) != [(True,)]:
+    # Files have no daily tables.
+    if warehouse.target.type != "postgres" or not warehouse.has("unlogged_spend"):
         return ()
     statement = (
         f"select usage_date, daily_cost_usd, logged_cost_usd from {warehouse.relation('unlogged_spend')}"  # noqa: S608
