@@ -4,8 +4,8 @@
     {{ return(adapter.dispatch('stored_hours', 'litellm_cbf')(relation)) }}
 {%- endmacro %}
 
-{# DuckDB reads two columns, which are compressed to a fraction of a byte per row. #}
-{% macro duckdb__stored_hours(relation) %}
+{# Two columns are read, which DuckDB and Parquet compress to a fraction of a byte per row. #}
+{% macro default__stored_hours(relation) %}
     select
         usage_hour,
         coalesce(max(invocation_id), '') as invocation_id
@@ -46,13 +46,4 @@
         usage_hour,
         coalesce(invocation_id, '') as invocation_id
     from hours
-{% endmacro %}
-
-{# Spark reads two columns of each day. #}
-{% macro spark__stored_hours(relation) %}
-    select
-        usage_hour,
-        coalesce(max(invocation_id), '') as invocation_id
-    from {{ relation }}
-    group by usage_hour
 {% endmacro %}
