@@ -13,12 +13,12 @@ import pytest
 
 from loader.sandbox.anycost import AnyCostSandbox
 from loader.sandbox.server import SandboxServer, serve_sandbox
-from tests.support.anycost import KEY
+from tests.support.anycost import KEY, credentials
 from tests.support.dbt_parse_cache import CACHE
 from tests.support.litellm.database import Database, Server
 from tests.support.project import Project
 from tests.support.torture import TOTALS
-from tests.support.warehouse import BuiltWarehouse, Template, make_template
+from tests.support.warehouse import BuiltWarehouse, Template, Usage, make_template
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -108,3 +108,12 @@ def anycost() -> Iterator[SandboxServer]:
     """An AnyCost sandbox."""
     with serve_sandbox(AnyCostSandbox(KEY)) as server:
         yield server
+
+
+@pytest.fixture
+def pushed(warehouse: BuiltWarehouse, anycost: SandboxServer) -> BuiltWarehouse:
+    """Three hours that were sent."""
+    warehouse.project.settings = credentials(anycost)
+    warehouse.put({number: [Usage("a", "0.5")] for number in range(3)})
+    assert warehouse.project.loader("push", "--window", "pending").code == 0
+    return warehouse

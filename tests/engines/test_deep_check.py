@@ -5,26 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-import pytest
-
 from loader.audit.deep_checks import DeepChecks
 from loader.config.profiles import read_target
 from loader.errors import ConfigurationError
-from loader.sandbox.server import SandboxServer
 from loader.warehouse.base import open_warehouse
-from tests.support.anycost import credentials
 from tests.support.warehouse import BuiltWarehouse, Template, Usage
 
 BLOCK = 262_144
-
-
-@pytest.fixture
-def pushed(warehouse: BuiltWarehouse, anycost: SandboxServer) -> BuiltWarehouse:
-    """Three hours that were sent."""
-    warehouse.project.settings = credentials(anycost)
-    warehouse.put({number: [Usage("a", "0.5")] for number in range(3)})
-    assert warehouse.project.loader("push", "--window", "pending").code == 0
-    return warehouse
 
 
 def test_everything_is_read_and_compared(pushed: BuiltWarehouse) -> None:

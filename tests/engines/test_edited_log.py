@@ -4,28 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import pytest
-
 from loader.config.profiles import read_target
 from loader.config.settings import Stream
 from loader.delivery import log_check, push_log
 from loader.delivery.push_log import PushLog, streams
 from loader.errors import ConfigurationError
-from loader.sandbox.server import SandboxServer
 from loader.service.overview import read_overview
 from loader.service.snapshot import read_snapshot
 from loader.warehouse.base import Warehouse, open_warehouse
-from tests.support.anycost import CONNECTION, credentials
-from tests.support.warehouse import START, BuiltWarehouse, Usage
-
-
-@pytest.fixture
-def pushed(warehouse: BuiltWarehouse, anycost: SandboxServer) -> BuiltWarehouse:
-    """Three hours that were sent."""
-    warehouse.project.settings = credentials(anycost)
-    warehouse.put({number: [Usage("a", "0.5")] for number in range(3)})
-    assert warehouse.project.loader("push", "--window", "pending").code == 0
-    return warehouse
+from tests.support.anycost import CONNECTION
+from tests.support.warehouse import START, BuiltWarehouse
 
 
 def test_the_outcomes_are_those_that_a_push_writes() -> None:
