@@ -75,7 +75,7 @@ def on_spark(spark_project: Callable[[], SparkProject], tmp_path: Path) -> Spark
     project = spark_project()
     write(requests(), project.logs, "jsonl")
     project.settings["XDG_STATE_HOME"] = str(tmp_path / "state")
-    project.build("--select", "+cbf_as_of", "+push_log", "+reconciliation_amounts")
+    project.build("--select", "+cbf_as_of", "+push_log", "+reconciliation_amounts", "outdated_hours", "unsummed_hours")
     return project
 
 

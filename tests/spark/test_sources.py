@@ -17,6 +17,7 @@ import duckdb
 from tests.engines.test_history import HOURS
 from tests.engines.test_sources import (
     ALL_DIMENSIONS,
+    ARTIFACTS,
     ENCODED,
     HOUR,
     MARKER,
@@ -129,6 +130,7 @@ def test_broken_lines_and_foreign_files_are_set_aside_and_the_rest_goes_on(proje
     whole = (project.logs / "other.parquet").read_bytes()
     (project.logs / "cut.parquet").write_bytes(whole[: len(whole) // 2])
     (project.logs / "empty.parquet").write_bytes(b"")  # Spark does not list it
+    project.settings |= ARTIFACTS
     outcome = project.build("--exclude", "cbf_as_of")
     assert total(project) == (Decimal("0.004"), 300)
     assert rejected(project) == [

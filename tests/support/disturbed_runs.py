@@ -1,8 +1,9 @@
 """A random schedule of real dbt runs and pushes over a changing source; everything follows from a seed.
 
 dbt is killed at any moment, overlaps with another run, runs on a host whose clock is ahead, with other vars, without
-room on the disk, or loses its database connections; requests arrive late, twice, from the future and after outages of
-days; AnyCost injects faults. What must come out is computed here, from the requests and not from the models.
+room on the disk, or loses its database connections or the database server; a backup of the warehouse is restored;
+requests arrive late, twice, from the future and after outages of days, are removed by retention, or were wrong and
+disappear; AnyCost injects faults. What must come out is computed here, from the requests and not from the models.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from typing import Any
 
 import time_machine
 
-from loader.hours import HOUR
+from loader.hours import HOUR, next_month
 from loader.sandbox.anycost import AnyCostSandbox, FaultInjector, Limits
 from loader.sandbox.faults import KINDS
 from loader.sandbox.server import SandboxServer, serve_sandbox
@@ -30,11 +31,14 @@ from tests.support.anycost import KEY, credentials, read_back
 from tests.support.forked_commands import CONTEXT, run_command
 from tests.support.litellm.requests import Row, spend_log, write
 from tests.support.project import ROOT, Project
-from tests.support.torture import BODY_BYTES, LATENCY, PATIENCE, SETTLE, run_loader
+from tests.support.torture import BODY_BYTES, PATIENCE, SETTLE, HostileFaults, run_loader
 
 LONGEST_DELAY = timedelta(hours=60)  # between the start of a request and its spend log, less than var lookback_hours
 FIRST = datetime(2026, 9, 28, tzinfo=timezone.utc)  # before the end of a month
+DELIVERY_OPTIONS = ("--allow-shrink", "--give-up-after", PATIENCE, "--settle-for", f"{SETTLE}s", "--lock-timeout", "5s")
+RETENTION = timedelta(hours=90)  # more than var lookback_hours
 KINDS_OF_RUN = ("plain", "plain", "killed", "killed", "two", "clock ahead", "other vars", "no room", "disconnected")
+KINDS_OF_SOURCE = ("all stay", "retention", "wrong requests", "restored")
 
 
 def run_at(
@@ -61,8 +65,8 @@ class DisturbedRuns:
     """A schedule in progress.
 
     Attributes:
-        wrong_files: whether the source also gets requests that are wrong, and are removed again. Otherwise the source
-            also loses old requests to retention, which stay in the sums.
+        kind: what else happens: the source loses old requests that were summed, and stay in the sums; gets requests
+            that are wrong, and are removed again; or a backup of the warehouse is restored.
     """
 
     seed: int
@@ -77,7 +81,8 @@ class DisturbedRuns:
 
     def __post_init__(self) -> None:
         self.random = random.Random(f"runs {self.seed}")  # noqa: S311
-        self.wrong_files = self.random.random() < 0.4
+        self.kind = self.random.choice(KINDS_OF_SOURCE)
+        self.has_backup = self.is_restored = False
         self.processes = 0
         self.files = 0
 
@@ -85,10 +90,48 @@ class DisturbedRuns:
         """Play rounds of new requests, a run and a push."""
         for _ in range(rounds):
             self.clock += timedelta(hours=self.random.choice((1, 1, 4, 20, 110)), minutes=self.random.randrange(60))
+            if self.kind == "restored" and self.random.random() < 0.7:
+                self.back_up_or_restore()
             self.land()
             self.run(self.random.choice(KINDS_OF_RUN))
+            if self.kind == "retention" and self.random.random() < 0.5:
+                self.trim()
             self.push()
         self.finish()
+
+    def back_up_or_restore(self) -> None:
+        """Back the warehouse up, if that was not done yet; otherwise restore the backup."""
+        step = "restore" if self.has_backup else "backup"
+        copy = self.project.folder / "backup.copy"
+        if self.project.database:
+            self._postgres_backup(step, copy)
+        elif self.project.duckdb_file.exists():
+            process = self._loader(step, str(copy))
+            process.join()
+            # 3: a killed first run of dbt has left no tables
+            assert process.exitcode == 0 or (step, process.exitcode) == ("backup", 3), self.report()
+        self.is_restored |= self.has_backup
+        self.has_backup |= copy.exists()
+        self.counts[step] += 1
+
+    def _postgres_backup(self, step: str, copy: Path) -> None:
+        database = self.project.database
+        assert database is not None
+        if step == "restore":
+            database.run("drop schema if exists cbf cascade")
+            database.server.program("pg_restore", "--dbname", database.name, str(copy))
+        elif database.run("select 1 from information_schema.schemata where schema_name = 'cbf'"):
+            names = ("--schema", "cbf", "--file", str(copy))
+            database.server.program("pg_dump", "--format", "custom", *names, database.name)
+
+    def trim(self) -> None:
+        """Sum everything, then remove spend logs that are older than the lookback window, as LiteLLM's retention."""
+        process = self._dbt()
+        process.join()
+        assert process.exitcode == 0, self.report()
+        old = {key: row for key, row in self.counted.items() if self._start(row) < self.clock - RETENTION}
+        self._remove(old)
+        self.counts["removed by retention"] += len(old)
 
     def land(self) -> None:
         """New spend logs since the last round: in time, late, again, from the future; or some that disappear."""
@@ -105,11 +148,11 @@ class DisturbedRuns:
             self.counts["from the future"] += 1
         self.counted |= {row["request_id"]: row for row in rows}
         self._add(rows)
-        if self.wrong_files and self.wrong and self.random.random() < 0.7:
+        if self.kind == "wrong requests" and self.wrong and self.random.random() < 0.7:
             self._remove(self.wrong)
             self.wrong.clear()
             self.counts["wrong requests removed"] += 1
-        elif self.wrong_files:
+        elif self.kind == "wrong requests":
             wrong = [self._request(self.clock - 2 * HOUR * self.random.random()) for _ in range(2)]
             self.wrong |= {row["request_id"]: row for row in wrong}
             self._add(wrong)
@@ -145,10 +188,14 @@ class DisturbedRuns:
         elif kind == "disconnected" and self.project.database:
             process = self._dbt()
             process.join(self.random.uniform(0.3, 3))
-            self.project.database.run(
-                "select pg_terminate_backend(pid) from pg_stat_activity"
-                " where datname = current_database() and pid <> pg_backend_pid()"
-            )
+            if self.random.random() < 0.3:
+                self.project.database.server.restart()
+                self.counts["database restarted"] += 1
+            else:
+                self.project.database.run(
+                    "select pg_terminate_backend(pid) from pg_stat_activity"
+                    " where datname = current_database() and pid <> pg_backend_pid()"
+                )
             process.join()
         else:
             self._dbt().join()
@@ -156,7 +203,7 @@ class DisturbedRuns:
     def push(self) -> None:
         """A push with faults, sometimes killed."""
         self.trouble.rate = self.random.choice((0.0, 0.3, 0.7))
-        process = self._loader()
+        process = self._push()
         if self.random.random() < 0.3:
             process.join(self.random.uniform(0, 0.8))
             process.kill()
@@ -172,15 +219,17 @@ class DisturbedRuns:
         self.trouble.rate = 0.0
         if self.wrong:
             self._remove(self.wrong)
-        options = ["--full-refresh", "--vars", "rebuild_thinner_hours: true"] if self.wrong_files else []
+        options = ["--full-refresh", "--vars", "rebuild_thinner_hours: true"] if self.kind == "wrong requests" else []
         self.clock += timedelta(minutes=30)
         for arguments in (options, []):
             process = self._dbt(*arguments)
             process.join()
             assert process.exitcode == 0, self.report()
+        if self.is_restored:
+            self._repair()
         for _ in range(2):
             before = len(self.anycost.sandbox.state()["requests"])
-            process = self._loader()
+            process = self._push()
             process.join(90)
             assert process.exitcode == 0, self.report()
         assert len(self.anycost.sandbox.state()["requests"]) == before, f"sent again: {self.report()}"
@@ -212,10 +261,21 @@ class DisturbedRuns:
             run_at, (clock or self.clock, free_bytes, command, self.project.environment()), f"dbt {arguments}"
         )
 
-    def _loader(self) -> ForkServerProcess:
-        command = ["push", "--window", "pending", "--allow-shrink", "--max-body-mb", str(BODY_BYTES / 1e6)]
-        command += ["--give-up-after", PATIENCE, "--settle-for", f"{SETTLE}s", "--lock-timeout", "5s"]
-        return self._start_process(push_at, (self.clock, self.project.environment(), command), "push")
+    def _repair(self) -> None:
+        """After a restored backup, as documented: a run, which came before this, and `verify` for each month."""
+        month, last = FIRST.strftime("%Y-%m"), self.clock.strftime("%Y-%m")
+        while month <= last:
+            process = self._loader("verify", "--month", month, "--repair", *DELIVERY_OPTIONS)
+            process.join(90)
+            assert process.exitcode == 0, self.report()
+            month = next_month(datetime.fromisoformat(f"{month}-01")).strftime("%Y-%m")
+
+    def _push(self) -> ForkServerProcess:
+        return self._loader("push", "--window", "pending", "--max-body-mb", str(BODY_BYTES / 1e6), *DELIVERY_OPTIONS)
+
+    def _loader(self, *arguments: str) -> ForkServerProcess:
+        command = (self.clock, self.project.environment(), list(arguments))
+        return self._start_process(push_at, command, " ".join(arguments[:3]))
 
     def _start_process(self, target: Any, arguments: tuple[Any, ...], event: str) -> ForkServerProcess:
         self.processes += 1
@@ -271,11 +331,12 @@ def play_schedule(seed: int, project: Project) -> Counter[str]:
         AssertionError: something was lost or counted twice; the message says how to repeat the schedule.
     """
     chance = random.Random(f"runs {seed}")  # noqa: S311
-    trouble = FaultInjector(seed, 0.0, LATENCY, chance.sample(KINDS, chance.randint(1, len(KINDS))))
+    trouble = HostileFaults(seed, chance.sample(KINDS, chance.randint(1, len(KINDS))))
     with serve_sandbox(AnyCostSandbox(KEY, Limits(body_bytes=BODY_BYTES), faults=trouble)) as anycost:
         project.settings = credentials(anycost)
         schedule = DisturbedRuns(seed, project, anycost, trouble)
         with contextlib.suppress(FileNotFoundError):
             shutil.rmtree(project.folder / "target")
         schedule.play(chance.randint(2, 5))
+        schedule.counts["hostile answers"] += trouble.hostile_answers
         return schedule.counts

