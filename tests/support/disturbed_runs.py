@@ -181,7 +181,7 @@ class DisturbedRuns:
         elif kind == "clock ahead":
             self._dbt(clock=self.clock + timedelta(minutes=self.random.choice((10, 150)))).join()
         elif kind == "other vars":
-            self._dbt("--vars", self.random.choice(("token_tags: false", "line_dimensions: [api_key]"))).join()
+            self._dbt("--vars", self.random.choice(("token_tags: false", "line_dimensions: [user, api_key]"))).join()
         elif kind == "no room" and self.project.database is None and self.project.duckdb_file.exists():
             size = self.project.duckdb_file.stat().st_size
             self._dbt(free_bytes=size + self.random.randrange(0, 600_000)).join()
