@@ -14,6 +14,7 @@ def without_data_tests(project: SparkProject) -> None:
     project.data_tests = False
 
 
+@pytest.mark.slow
 def test_polls_of_a_batch_count_once_however_late_and_beside_their_twin(project: SparkProject) -> None:
     on_all_engines.test_polls_of_a_batch_count_once_however_late_and_beside_their_twin(project)
 

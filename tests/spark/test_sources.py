@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
+import pytest
 
 from tests.engines.test_history import HOURS
 from tests.engines.test_sources import (
@@ -88,6 +89,7 @@ def write_parquet_as_exported(rows: list[Row], folder: Path) -> None:
     (folder / "to_convert.jsonl").unlink()
 
 
+@pytest.mark.slow
 def test_nested_parquet_is_read_unless_it_has_json_in_text(project: SparkProject) -> None:
     plain = [
         spend_log(str(n), HOUR, metadata={"user_api_key_alias": "k", "spend_logs_metadata": {"env": "a"}})
@@ -104,6 +106,7 @@ def test_nested_parquet_is_read_unless_it_has_json_in_text(project: SparkProject
     assert "is nested and contains strings of JSON" in outcome.out
 
 
+@pytest.mark.slow
 def test_mixed_file_formats_with_repeated_requests(project: SparkProject) -> None:
     rows = [spend_log(f"r{n}", HOUR, spend=0.25) for n in range(4)]
     late = [row | {"spend": 0.5, "updated_at": "2026-11-01T13:30:00.000"} for row in rows[:1]]

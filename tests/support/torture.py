@@ -149,8 +149,9 @@ class Schedule:
             process.join(60)
             assert process.exitcode is not None, f"did not finish: {self.report()}"
             self.counts[f"exit {process.exitcode}"] += 1
-            # 4 would be a refusal, 2 and 3 an error in the test, 1 a crash. -15: stopped before the push began.
-            assert process.exitcode in (0, 5, 6, -9, -15, 143), f"exit {process.exitcode}: {self.report()}"
+            # 4: a hostile answer that refuses what was stored. 2 and 3 would be an error in the test, 1 a crash. -15:
+            # stopped before the push began.
+            assert process.exitcode in (0, 4, 5, 6, -9, -15, 143), f"exit {process.exitcode}: {self.report()}"
 
     def start(self, *arguments: str) -> ForkServerProcess:
         """Start the loader."""
