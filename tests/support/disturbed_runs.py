@@ -23,15 +23,16 @@ from typing import Any
 
 import time_machine
 
-from loader.hours import HOUR, next_month
+from loader.hours import HOUR, month_start, next_month
 from loader.sandbox.anycost import AnyCostSandbox, FaultInjector, Limits
 from loader.sandbox.faults import KINDS
 from loader.sandbox.server import SandboxServer, serve_sandbox
 from tests.support.anycost import KEY, credentials, read_back
 from tests.support.forked_commands import CONTEXT, run_command
+from tests.support.hostile_answers import HostileFaults
 from tests.support.litellm.requests import Row, spend_log, write
 from tests.support.project import ROOT, Project
-from tests.support.torture import BODY_BYTES, PATIENCE, SETTLE, HostileFaults, run_loader
+from tests.support.torture import BODY_BYTES, LATENCY, PATIENCE, SETTLE, run_loader
 
 LONGEST_DELAY = timedelta(hours=60)  # between the start of a request and its spend log, less than var lookback_hours
 FIRST = datetime(2026, 9, 28, tzinfo=timezone.utc)  # before the end of a month
@@ -263,12 +264,12 @@ class DisturbedRuns:
 
     def _repair(self) -> None:
         """After a restored backup, as documented: a run, which came before this, and `verify` for each month."""
-        month, last = FIRST.strftime("%Y-%m"), self.clock.strftime("%Y-%m")
-        while month <= last:
-            process = self._loader("verify", "--month", month, "--repair", *DELIVERY_OPTIONS)
+        month = month_start(FIRST)
+        while month <= self.clock:
+            process = self._loader("verify", "--month", f"{month:%Y-%m}", "--repair", *DELIVERY_OPTIONS)
             process.join(90)
             assert process.exitcode == 0, self.report()
-            month = next_month(datetime.fromisoformat(f"{month}-01")).strftime("%Y-%m")
+            month = next_month(month)
 
     def _push(self) -> ForkServerProcess:
         return self._loader("push", "--window", "pending", "--max-body-mb", str(BODY_BYTES / 1e6), *DELIVERY_OPTIONS)
@@ -331,7 +332,7 @@ def play_schedule(seed: int, project: Project) -> Counter[str]:
         AssertionError: something was lost or counted twice; the message says how to repeat the schedule.
     """
     chance = random.Random(f"runs {seed}")  # noqa: S311
-    trouble = HostileFaults(seed, chance.sample(KINDS, chance.randint(1, len(KINDS))))
+    trouble = HostileFaults(seed, LATENCY, chance.sample(KINDS, chance.randint(1, len(KINDS))))
     with serve_sandbox(AnyCostSandbox(KEY, Limits(body_bytes=BODY_BYTES), faults=trouble)) as anycost:
         project.settings = credentials(anycost)
         schedule = DisturbedRuns(seed, project, anycost, trouble)

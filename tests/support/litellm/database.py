@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -49,14 +48,13 @@ class Server:
 
     def program(self, name: str, *arguments: str) -> None:
         """Run a program of PostgreSQL, such as pg_dump, as a client of this server."""
-        command = [str(self._server.bin_path / name), "--host", self.host, "--username", self.user, *arguments]
-        subprocess.run(command, check=True, capture_output=True)
+        pgexec(name, ["--host", self.host, "--username", self.user, *arguments], bin_path=self._server.bin_path)
 
     def ask_for_password(self, role: str) -> None:
         """Require a password from this role; all other roles remain trusted."""
         rules = self._folder / "pg_hba.conf"
         rules.write_text(f"local all {role} scram-sha-256\n" + rules.read_text(encoding="utf-8"), encoding="utf-8")
-        Database(self.host, self.user, "postgres").run("select pg_reload_conf()")
+        Database(self.host, self.user, "postgres", self).run("select pg_reload_conf()")
 
     def stop(self) -> None:
         """Stop the server; its folder may be deleted after this."""
@@ -66,14 +64,8 @@ class Server:
 class Database:
     """One database of the server."""
 
-    def __init__(self, host: str, user: str, name: str, server: Server | None = None) -> None:
-        self.host, self.user, self.name, self._server = host, user, name, server
-
-    @property
-    def server(self) -> Server:
-        """The server that has created this database."""
-        assert self._server is not None
-        return self._server
+    def __init__(self, host: str, user: str, name: str, server: Server) -> None:
+        self.host, self.user, self.name, self.server = host, user, name, server
 
     @property
     def environment(self) -> dict[str, str]:
